@@ -1,0 +1,89 @@
+"""Projected gradient descent (Madry et al., arXiv 1706.06083, section 2.1), best iterate kept."""
+
+from __future__ import annotations
+
+from probes.arrays import Array, indices, namespace
+from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
+from probes.budget import Budget
+from probes.objective import Objective
+from probes.threat import Threat
+
+
+def pgd(
+    objective: Objective,
+    images: Array,
+    *,
+    threat: Threat,
+    eps: Array,
+    steps: int,
+    step_size: Array | None = None,
+    restarts: int = 1,
+    seed: int = 0,
+    samples: Array | None = None,
+    random_start: bool = True,
+    start: Array | None = None,
+    early_stop: bool = False,
+    budget: Budget | None = None,
+    on_step: OnStep | None = None,
+) -> AttackResult:
+    """Climb `objective` inside the ball of radius eps around `images`, cut with [0, 1].
+
+    Every point is evaluated, the one after the last step too, and the worst is returned, so more steps of one size, or
+    more restarts, never find less. A restart costs steps + 1 evaluations a sample.
+
+    Args:
+        images: float32[N, C, H, W] in [0, 1].
+        eps: float32[N], radius of each sample's ball; 0 gives the image back.
+        step_size: float32[N]; `threat.default_step` without it.
+        samples: int64[N], lasting identities that key the random starts; 0 ... N-1 without them.
+        random_start: draw each restart's start from the ball; otherwise all start at the image.
+        start: float32[N, C, H, W], points to start the first restart from (projected into the ball).
+        early_stop: leave a sample alone once its goal is reached. The batch is compacted, so `objective` must be
+            separable.
+        budget: asked before every evaluation; when it says stop, the worst points so far are returned.
+        on_step: told about every evaluation.
+
+    Raises:
+        ValueError: if steps or restarts is not positive.
+    """
+    if steps < 1 or restarts < 1:
+        raise ValueError(f"steps and restarts must be at least 1, not {steps} and {restarts}")
+    budget = budget or Budget()
+    xp, everyone = namespace(images), indices(images)
+    samples = everyone if samples is None else samples
+    step_size = threat.default_step(eps, steps) if step_size is None else step_size
+    best = nothing_found(images)
+    for restart in range(restarts):
+        rows = everyone[~best.adversarial] if early_stop else everyone
+        clean = images[rows]
+        points = clean
+        if restart == 0 and start is not None:
+            points = _admissible(start, clean, threat, eps)
+        elif random_start:
+            noise = threat.random_start(clean, eps[rows], seed=seed, samples=samples[rows], restart=restart)
+            points = xp.clip(clean + noise, 0.0, 1.0)
+        for step in range(steps + 1):
+            if rows.shape[0] == 0 or budget.stop():
+                break
+            evaluation = objective(points, rows)
+            keep_worst(best, rows, points, evaluation)
+            if on_step is not None:
+                on_step(Step(restart, step, rows, points, evaluation))
+            if step == steps:
+                break
+            gradient = _finite(evaluation.gradient)
+            if early_stop:
+                going = ~evaluation.adversarial
+                rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
+            points = _admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
+    return best
+
+
+def _admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:
+    # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the ball.
+    return namespace(clean).clip(clean + threat.project(points - clean, eps), 0.0, 1.0)
+
+
+def _finite(gradient: Array) -> Array:
+    xp = namespace(gradient)
+    return xp.where(xp.isfinite(gradient), gradient, xp.zeros_like(gradient))

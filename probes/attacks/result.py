@@ -1,0 +1,53 @@
+"""What every attack returns, and what it tells on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from probes.arrays import Array, full_like_samples, namespace, where_sample
+from probes.objective import Evaluation
+
+
+class AttackResult(NamedTuple):
+    """The worst point that was found for each sample."""
+
+    images: Array
+    """float32[N, C, H, W], inside the ball and [0, 1]; the clean image where nothing was evaluated."""
+    value: Array
+    """float32[N], the objective there; -inf where nothing was evaluated."""
+    adversarial: Array
+    """bool[N]: the goal is reached at this point."""
+
+
+class Step(NamedTuple):
+    """One evaluation on the way, for progress bars and for evidence checks."""
+
+    restart: int
+    step: int
+    rows: Array
+    """int64[M]: the samples of the attack's batch that were evaluated."""
+    images: Array
+    evaluation: Evaluation
+
+
+OnStep: TypeAlias = Callable[[Step], None]
+
+
+def nothing_found(images: Array) -> AttackResult:
+    """The result before any evaluation. `images` is copied."""
+    xp = namespace(images)
+    value = full_like_samples(images, -float("inf"))
+    return AttackResult(xp.asarray(images, copy=True), value, xp.zeros_like(value, dtype=xp.bool))
+
+
+def keep_worst(best: AttackResult, rows: Array, images: Array, evaluation: Evaluation) -> None:
+    """Write the points that beat `best` into its arrays: reaching the goal beats any value, then the value counts."""
+    value, adversarial = best.value[rows], best.adversarial[rows]
+    better = (evaluation.adversarial & ~adversarial) | (
+        (evaluation.adversarial == adversarial) & (evaluation.value > value)
+    )
+    xp = namespace(images)
+    best.images[rows] = where_sample(better, images, best.images[rows])
+    best.value[rows] = xp.where(better, evaluation.value, value)
+    best.adversarial[rows] = adversarial | evaluation.adversarial

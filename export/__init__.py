@@ -1,0 +1,1 @@
+"""From a trained network to an immutable bundle of ONNX graphs."""

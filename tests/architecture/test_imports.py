@@ -18,7 +18,12 @@ def test_import_contracts_hold() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
 
     done = subprocess.run(
-        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [linter, "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

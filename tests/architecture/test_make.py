@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    clean = {name: value for name, value in inherited.items() if name not in {"ENVIRONMENTS", "GPU", "PYTHON"}}
+    ours = {"ENVIRONMENTS", "GPU", "PYTHON", "HOST", "PORT", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT, env=clean, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,

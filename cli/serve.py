@@ -1,0 +1,97 @@
+"""`clead serve`: the HTTP server, with signals passed on and a word on what to try once it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from cli.child import run_child
+
+SERVICE = "serving.service:CleadService"
+_SECONDS_BETWEEN_LOOKS = 0.1
+_ENGINES = ("auto", "cpu", "cuda", "tensorrt", "triton")
+
+
+@click.command()
+@click.option("--host", help="IP address to listen on.  [CLEAD_HOST, else 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [CLEAD_PORT, else 3000]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [CLEAD_WORKERS, else 1]")
+@click.option(
+    "--models-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of model bundles.  [CLEAD_MODELS_DIR]",
+)
+@click.option("--model", "default_model", help="The model that answers by default: name or name/version.")
+@click.option("--engine", type=click.Choice(_ENGINES), help="What computes.  [CLEAD_ENGINE, else auto]")
+@click.option("--strict", "engine_strict", is_flag=True, help="Refuse to start on a slower engine.")
+@click.option("--quiet", is_flag=True, help="Do not print what to try.")
+def serve(*, quiet: bool, **options: object) -> None:
+    """Serve the models over HTTP (`bentoml serve`) until Ctrl-C or SIGTERM.
+
+    Every other setting is a CLEAD_* environment variable or stands in clead.toml; options here win over both.
+    """
+    from serving.settings import load_settings
+
+    environment = os.environ | {
+        f"CLEAD_{name.upper()}": str(Path(value).resolve()) if isinstance(value, Path) else str(value)
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+    settings = load_settings(environment)
+    root = _project_root()
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]
+    command += ["--host", settings.host, "--port", str(settings.port)]
+
+    def watch(ended: threading.Event) -> None:
+        if _ready(settings.host, settings.port, ended) and not quiet:
+            click.echo(what_to_try(settings.host, settings.port, probe=settings.probe), err=True)
+
+    sys.exit(run_child(command, environment=environment, watch=watch))
+
+
+def what_to_try(host: str, port: int, *, probe: bool) -> str:
+    """Lines to copy into another terminal, for a server on this address."""
+    url = f"http://{_reachable(host)}:{port}"
+    lines = [
+        f"Ready on {url}. In another terminal:",
+        f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {url}/classify",
+    ]
+    if probe:
+        lines.append(f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{url}/probe?norm=linf'")
+    lines += [f"  curl {url}/models", f"In a browser: {url}/docs"]
+    return "\n".join(lines)
+
+
+def _project_root() -> Path:
+    found = importlib.util.find_spec("serving")
+    if found is None or found.origin is None:
+        raise click.ClickException("the package `serving` is not installed: pip install clead-serve")
+    return Path(found.origin).parent.parent
+
+
+def _reachable(host: str) -> str:
+    """An address that a client on this machine can use; `0.0.0.0` and `::` mean any."""
+    if host in {"0.0.0.0", "::"}:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _ready(host: str, port: int, ended: threading.Event) -> bool:
+    """Waits until `/readyz` answers 200; False when the server ended first."""
+    while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+        connection = http.client.HTTPConnection(_reachable(host).strip("[]"), port, timeout=2.0)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return True
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+    return False

@@ -8,12 +8,16 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.child import run_child
 
-SERVICE = "serving.service:CleadService"
+if TYPE_CHECKING:
+    from serving.settings import Settings
+
+SERVICE = "serving.service:Service"
 _SECONDS_BETWEEN_LOOKS = 0.1
 _ENGINES = ("auto", "cpu", "cuda", "tensorrt", "triton")
 
@@ -36,14 +40,12 @@ def serve(*, quiet: bool, **options: object) -> None:
 
     Every other setting is a CLEAD_* environment variable or stands in clead.toml; options here win over both.
     """
-    from serving.settings import load_settings
+    from serving.settings import PREFIX, load_settings
 
-    environment = os.environ | {
-        f"CLEAD_{name.upper()}": str(Path(value).resolve()) if isinstance(value, Path) else str(value)
-        for name, value in options.items()
-        if value is not None and value is not False
-    }
+    chosen = {name: value for name, value in options.items() if value is not None and value is not False}
+    environment = os.environ | {PREFIX + name.upper(): str(value) for name, value in chosen.items()}
     settings = load_settings(environment)
+    environment |= _for_another_folder(settings)
     root = _project_root()
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]
     command += ["--host", settings.host, "--port", str(settings.port)]
@@ -66,6 +68,23 @@ def what_to_try(host: str, port: int, *, probe: bool) -> str:
         lines.append(f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{url}/probe?norm=linf'")
     lines += [f"  curl {url}/models", f"In a browser: {url}/docs"]
     return "\n".join(lines)
+
+
+def _for_another_folder(settings: Settings) -> dict[str, str]:
+    """What makes the settings mean the same in BentoML's workers, whose working directory is the project's."""
+    from serving.settings import CONFIG_FILE, CONFIG_VARIABLE, PREFIX
+
+    variables = {
+        # Telemetry would send out what is served here.
+        "BENTOML_DO_NOT_TRACK": "True",
+        PREFIX + "MODELS_DIR": str(settings.models_dir.resolve()),
+    }
+    config = Path(os.environ.get(CONFIG_VARIABLE, CONFIG_FILE))
+    if config.is_file():
+        variables[CONFIG_VARIABLE] = str(config.resolve())
+    if settings.keys_file is not None:
+        variables[PREFIX + "KEYS_FILE"] = str(settings.keys_file.resolve())
+    return variables
 
 
 def _project_root() -> Path:

@@ -12,6 +12,9 @@ requirements=$3
 no_dependencies=${4-}
 
 say() { printf 'clead: %s\n' "$*" >&2; }
+# Progress for people; nothing but problems for logs.
+quiet=--quiet
+if [ -t 2 ]; then quiet=; fi
 
 say "making $environment (only once)"
 # An environment that is half made, or was made by another Python, is made again rather than mended.
@@ -20,12 +23,12 @@ mkdir -p "$(dirname "$environment")"
 
 if uv=$("$(dirname "$0")/find-uv.sh" "$python" "$(dirname "$environment")/uv"); then
     "$uv" venv --quiet --python "$python" "$environment"
-    install() { "$uv" pip install --quiet --python "$environment/bin/python" "$@"; }
+    install() { "$uv" pip install $quiet --python "$environment/bin/python" "$@"; }
     check() { "$uv" pip check --quiet --python "$environment/bin/python"; }
 else
     say "uv could not be fetched; pip does the same, more slowly"
     "$python" -m venv "$environment"
-    install() { "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+    install() { "$environment/bin/python" -m pip install $quiet --disable-pip-version-check "$@"; }
     check() { "$environment/bin/python" -m pip check; }
 fi
 

@@ -1,0 +1,63 @@
+"""A child's exit code becomes ours, and signals reach it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+PARENT = """
+import os, sys
+from cli.child import run_child
+sys.exit(run_child([sys.executable, "-u", "-c", {child!r}], environment=os.environ, watch=lambda ended: None))
+"""
+CATCHING = """
+import signal, sys
+signal.signal({signal}, lambda *_: sys.exit(7))
+print("up")
+signal.pause()
+"""
+SLEEPING = "import os, signal\nprint(os.getpid())\nsignal.pause()"
+
+
+def _parent(child: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(child=child)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_exit_code_is_the_childs(code: int) -> None:
+    with _parent(f"raise SystemExit({code})") as parent:
+        assert parent.wait(timeout=60) == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_passed_on(number: signal.Signals) -> None:
+    with _parent(CATCHING.format(signal=int(number))) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        parent.send_signal(number)
+        assert parent.wait(timeout=60) == 7
+
+
+def test_a_child_ended_by_a_signal_gives_128_and_its_number() -> None:
+    with _parent("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as parent:
+        assert parent.wait(timeout=60) == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_the_child_ends_with_a_parent_that_is_killed() -> None:
+    with _parent(SLEEPING) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline().strip().isdigit()
+        parent.kill()
+        # The child holds the other end of this pipe: reading to its end means that the child is gone.
+        assert parent.stdout.read() == ""

@@ -71,7 +71,7 @@ def what_to_try(host: str, port: int, *, probe: bool) -> str:
 
 
 def _for_another_folder(settings: Settings) -> dict[str, str]:
-    """What makes the settings mean the same in BentoML's workers, whose working directory is the project's."""
+    """Makes the settings mean the same in BentoML's workers, whose working directory is the project's."""
     from serving.settings import CONFIG_FILE, CONFIG_VARIABLE, PREFIX
 
     variables = {

@@ -37,8 +37,8 @@ def train(
 ) -> None:
     """Train the classifier that RECIPE describes.
 
-    RECIPE is a TOML file, or the name of a shipped recipe. The folder of the run is printed at the end. A run that
-    was stopped, at any moment and by whatever means, goes on with --resume.
+    RECIPE is a TOML file, or the name of a shipped recipe. The folder of the run is printed at the end. A run
+    that was stopped, at any moment and by whatever means, goes on with --resume.
     """
     from training import run
 

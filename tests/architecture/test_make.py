@@ -22,7 +22,12 @@ def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
-        cwd=ROOT, env=clean, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 

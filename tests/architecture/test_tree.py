@@ -45,9 +45,7 @@ def test_nothing_is_pickled() -> None:
 
 
 def test_source_files_are_short() -> None:
-    lengths = {
-        name: text.count("\n") for name, text in _texts().items() if Path(name).suffix in SOURCE
-    }
+    lengths = {name: text.count("\n") for name, text in _texts().items() if Path(name).suffix in SOURCE}
 
     assert {name: length for name, length in lengths.items() if length >= MOST_LINES} == {}
 

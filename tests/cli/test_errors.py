@@ -1,4 +1,4 @@
-"""Errors of the input come as one message, a missing extra is named, and mistakes in the code stay visible."""
+"""Errors of the input are one message, a missing extra is named, mistakes in the code stay visible."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ def test_a_missing_library_names_its_extra(library: str, extra: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BundleError("classifier.onnx is damaged"), ValueError("eps is negative"), OSError(28, "disk full")]
+    "error",
+    [BundleError("classifier.onnx is damaged"), ValueError("eps is negative"), OSError(28, "disk full")],
 )
 def test_an_error_of_the_input_is_one_message(error: Exception) -> None:
     assert str(error) in _message(error)
 
 
-@pytest.mark.parametrize("error", [KeyError("labels"), ModuleNotFoundError("no numpy", name="numpy"), TypeError()])
+@pytest.mark.parametrize(
+    "error", [KeyError("labels"), ModuleNotFoundError("no numpy", name="numpy"), TypeError()]
+)
 def test_a_mistake_in_the_code_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), reported():
         raise error

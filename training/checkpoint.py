@@ -1,0 +1,179 @@
+"""Checkpoints: one safetensors file each, replaced atomically, so that a kill at any moment leaves a whole one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from training.networks import build_network
+from training.networks.network import Network
+from training.recipe import Recipe, RecipeError, recipe_from
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, read, or continued; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands. Together with the tensors this is the whole state: all randomness is keyed by it."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps finished in the epoch that is under way."""
+    best_epoch: int = 0
+    best_robust: float = -1.0
+    """Held-out accuracy under PGD of the best checkpoint."""
+    history: tuple[dict[str, float], ...] = ()
+    """Figures of each finished epoch."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """Sums over the steps of the epoch that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A trained network, rebuilt from a run's folder."""
+
+    network: Network
+    recipe: Recipe
+    classes: tuple[str, ...]
+    commit: str
+    """Commit of the code that trained it, or 'unknown'."""
+    progress: Progress
+
+
+def write_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    commit: str,
+    progress: Progress,
+) -> None:
+    """Write `tensors` with the state beside them under a temporary name, then rename.
+
+    Raises:
+        CheckpointError: if the disk is full or the folder cannot be written; the previous checkpoint is untouched.
+    """
+    state = {
+        "recipe": recipe.model_dump_json(),
+        "classes": json.dumps(classes),
+        "commit": commit,
+        "progress": json.dumps(asdict(progress)),
+    }
+    content = save(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata=state
+    )
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror or error}; free some space and continue with --resume"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a checkpoint (on the CPU) and its state: recipe, classes, commit, progress.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        state: dict[str, Any] = {
+            "recipe": recipe_from(json.loads(metadata["recipe"]), origin=str(path)),
+            "classes": tuple(json.loads(metadata["classes"])),
+            "commit": metadata["commit"],
+            "progress": _progress(json.loads(metadata["progress"])),
+        }
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"there is no checkpoint {path}; is this the folder of a training run?"
+        ) from error
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError, RecipeError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run, or is damaged: {error}"
+        ) from error
+    return tensors, state
+
+
+def load_run(folder: Path, *, checkpoint: str = BEST) -> Run:
+    """The network of a run in eval mode, by default the best on the held-out images.
+
+    Raises:
+        CheckpointError: if the folder has no such checkpoint or it is damaged.
+    """
+    tensors, state = read_checkpoint(folder / checkpoint)
+    recipe: Recipe = state["recipe"]
+    network = build_network(recipe.network.name, len(state["classes"]), recipe.network.options)
+    load_module(network, tensors, "network.")
+    return Run(
+        network=network.eval(),
+        recipe=recipe,
+        classes=state["classes"],
+        commit=state["commit"],
+        progress=state["progress"],
+    )
+
+
+def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """The module's parameters and buffers under `prefix`."""
+    return {prefix + name: tensor for name, tensor in module.state_dict().items()}
+
+
+def load_module(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Put the tensors under `prefix` back into the module.
+
+    Raises:
+        CheckpointError: if they are not the module's.
+    """
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the recipe's network: {error}") from error
+
+
+def momentum_tensors(optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+    """The momentum buffers, named by the place of their parameter in the optimiser."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    buffers = {
+        index: optimiser.state[parameter].get("momentum_buffer") for index, parameter in enumerate(parameters)
+    }
+    return {f"momentum.{index}": buffer for index, buffer in buffers.items() if buffer is not None}
+
+
+def load_momentum(optimiser: torch.optim.SGD, tensors: Mapping[str, Tensor]) -> None:
+    """Put `momentum_tensors` back."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        buffer = tensors.get(f"momentum.{index}")
+        if buffer is not None:
+            restored = torch.empty_like(parameter)
+            optimiser.state[parameter]["momentum_buffer"] = restored.copy_(buffer)
+
+
+def _progress(values: Mapping[str, Any]) -> Progress:
+    return Progress(**{**values, "history": tuple(values["history"])})

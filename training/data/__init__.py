@@ -1,0 +1,1 @@
+"""Labelled images: CIFAR through torchvision, folders, and parquet files of encoded images."""

@@ -1,0 +1,94 @@
+"""Labelled images, whatever they come from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+RESIDENT_BYTES = 2**31
+"""Data sets up to this size (decoded) are decoded once and kept in memory."""
+
+Decode = Callable[[Image.Image], np.ndarray]
+"""An RGB image to uint8[3, H, W]."""
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; the message names the folder or file and what is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoded image: a file, or the bytes of one with a name for messages."""
+
+    name: str
+    content: bytes | Path
+
+    def open(self) -> Image.Image:
+        source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+        try:
+            with Image.open(source) as image:
+                return image.convert("RGB")
+        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"cannot decode {self.name}: {error}; remove or replace this file") from error
+
+
+class LabelledImages:
+    """Images of one size with labels: `pixels(indices)` gives uint8[N, 3, H, W], `labels` is int64[N].
+
+    Small sets are decoded once; of large ones each batch is decoded when it is asked for, by several threads.
+    """
+
+    def __init__(
+        self,
+        source: np.ndarray | Sequence[Encoded],
+        labels: np.ndarray,
+        classes: Sequence[str],
+        decode: Decode,
+        size: int,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
+        self.size = size
+        self._decode = decode
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="decode")
+        self._encoded: Sequence[Encoded] = () if isinstance(source, np.ndarray) else source
+        self._resident: Tensor | None = None
+        if isinstance(source, np.ndarray):
+            self._resident = torch.from_numpy(np.ascontiguousarray(source))
+        elif len(source) * 3 * size * size <= RESIDENT_BYTES:
+            self._resident = self._decoded(range(len(source)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """uint8[N, 3, H, W] of the images at int64 `indices`.
+
+        Raises:
+            DataError: naming a file that cannot be decoded.
+        """
+        if self._resident is not None:
+            return self._resident[indices]
+        return self._decoded(indices.tolist())
+
+    def first(self, count: int) -> LabelledImages:
+        """The first `count` images of this set, decoded."""
+        kept = torch.arange(min(count, len(self)))
+        pixels = self.pixels(kept).numpy()
+        return LabelledImages(pixels, self.labels[kept].numpy(), self.classes, self._decode, self.size)
+
+    def batch(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """float32[N, 3, H, W] in [0, 1] and labels int64[N] on `device`."""
+        return self.pixels(indices).to(device).float() / 255.0, self.labels[indices].to(device)
+
+    def _decoded(self, indices: Sequence[int]) -> Tensor:
+        images = list(self._threads.map(lambda index: self._decode(self._encoded[index].open()), indices))
+        return torch.from_numpy(np.stack(images))

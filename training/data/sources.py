@@ -1,0 +1,132 @@
+"""Opens a data folder as labelled images, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow
+from PIL import Image
+from pyarrow import parquet
+from torchvision import datasets
+
+from engines.preprocess import model_input
+from export.manifest import InputSpec
+from training.data.images import DataError, Encoded, LabelledImages
+
+Split = Literal["train", "test"]
+_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+_TORCHVISION: dict[str, Callable[..., datasets.CIFAR10]] = {
+    "cifar10": datasets.CIFAR10,
+    "cifar100": datasets.CIFAR100,
+}
+_TORCHVISION_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+
+
+def open_images(folder: Path, split: Split, *, dataset: str, spec: InputSpec) -> LabelledImages:
+    """The images of one split.
+
+    In this order: parquet files (`train-*.parquet`, in `folder` or in `folder/<dataset>`), an image folder
+    (`train/<class>/*.png`), torchvision's CIFAR-10 or CIFAR-100 (downloaded where it is absent).
+
+    Args:
+        spec: how a photograph becomes the model's input; images of the model's size stay as they are.
+
+    Raises:
+        DataError: if nothing of these is there, a file is damaged, or there are fewer than two classes.
+    """
+    images = _open(folder, split, dataset, spec)
+    if len(images.classes) < 2:
+        raise DataError(f"{folder}: found only the class {images.classes}; a classifier needs at least two")
+    return images
+
+
+def _open(folder: Path, split: Split, dataset: str, spec: InputSpec) -> LabelledImages:
+    for place in (folder, folder / dataset):
+        shards = sorted(place.glob(f"{split}-*.parquet"))
+        if shards:
+            return _from_parquet(shards, spec)
+        if (place / split).is_dir():
+            return _from_folder(place / split, spec)
+    if dataset in _TORCHVISION:
+        return _from_torchvision(folder, split, dataset, spec)
+    raise DataError(
+        f"{folder} holds neither {split}-*.parquet nor a folder {split}/<class>/ of images, "
+        f"and {dataset!r} is not one of torchvision's: {', '.join(_TORCHVISION)}"
+    )
+
+
+def _decoder(spec: InputSpec) -> Callable[[Image.Image], np.ndarray]:
+    def decode(image: Image.Image) -> np.ndarray:
+        pixels: np.ndarray = np.rint(model_input(image, spec) * 255.0).astype(np.uint8)
+        return pixels
+
+    return decode
+
+
+def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec) -> LabelledImages:
+    present = (folder / _TORCHVISION_FOLDERS[dataset]).is_dir()
+    try:
+        source = _TORCHVISION[dataset](str(folder), train=split == "train", download=not present)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"cannot get {dataset} into {folder}: {error}") from error
+    labels = np.asarray(source.targets)
+    if spec.height == spec.width == 32:
+        return LabelledImages(source.data.transpose(0, 3, 1, 2), labels, source.classes, _decoder(spec), 32)
+    decode = _decoder(spec)
+    pixels = np.stack([decode(Image.fromarray(image)) for image in source.data])
+    return LabelledImages(pixels, labels, source.classes, decode, spec.height)
+
+
+def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    files: list[Encoded] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(file for file in (folder / name).rglob("*") if file.suffix.lower() in _EXTENSIONS)
+        if not found:
+            raise DataError(f"{folder / name} holds no image; accepted are {', '.join(sorted(_EXTENSIONS))}")
+        files += [Encoded(str(file), file) for file in found]
+        labels += [label] * len(found)
+    return LabelledImages(files, np.asarray(labels), classes, _decoder(spec), spec.height)
+
+
+def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
+    encoded: list[Encoded] = []
+    labels: list[int] = []
+    names: list[str] | None = None
+    for shard in shards:
+        try:
+            table = parquet.read_table(shard)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise DataError(f"cannot read {shard}: {error}") from error
+        image_column = next((name for name in ("img", "image") if name in table.column_names), None)
+        label_column = next((name for name in ("label", "fine_label") if name in table.column_names), None)
+        if image_column is None or label_column is None:
+            raise DataError(
+                f"{shard} has the columns {table.column_names}; expected img or image (a struct with bytes) and label"
+            )
+        names = names or _class_names(table.schema, label_column)
+        for row, image in enumerate(table.column(image_column).to_pylist()):
+            content = image.get("bytes") if isinstance(image, dict) else image
+            if not isinstance(content, bytes):
+                raise DataError(f"{shard}, row {row}: {image_column} holds no encoded image bytes")
+            encoded.append(Encoded(f"{shard}, row {row}", content))
+        labels += table.column(label_column).to_pylist()
+    classes = names or [str(label) for label in range(max(labels) + 1)]
+    return LabelledImages(encoded, np.asarray(labels), classes, _decoder(spec), spec.height)
+
+
+def _class_names(schema: pyarrow.Schema, column: str) -> list[str] | None:
+    """Class names from the `huggingface` entry of the schema's metadata, if it has one."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    if text is None:
+        return None
+    feature = json.loads(text).get("info", {}).get("features", {}).get(column, {})
+    names = feature.get("names")
+    if isinstance(names, dict):
+        return [names[key] for key in sorted(names, key=int)]
+    return list(names) if names else None

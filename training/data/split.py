@@ -1,0 +1,40 @@
+"""Which training images are held out to choose the checkpoint, and in which order the others are seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def generator(*key: int) -> torch.Generator:
+    """A CPU generator keyed by whole numbers, such as (seed, epoch, step): the same key, the same numbers."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:
+        state = ((state ^ (part & 0xFFFFFFFF)) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & (2**63 - 1)
+        state ^= state >> 29
+    return torch.Generator().manual_seed(state)
+
+
+def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices (train, held out): `count` images are held out, of each class its share.
+
+    Raises:
+        ValueError: if that leaves fewer than half of the images for training.
+    """
+    if 2 * count > len(labels):
+        raise ValueError(
+            f"data.holdout={count} would hold out more than half of the {len(labels)} training images"
+        )
+    order = torch.randperm(len(labels), generator=generator(seed, 1))
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    # Every (len / count)-th image of the list sorted by class gives each class its share.
+    chosen = by_class[(torch.arange(count) * len(labels)) // count]
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    mask[chosen] = True
+    everyone = torch.arange(len(labels))
+    return everyone[~mask], everyone[mask]
+
+
+def epoch_order(indices: Tensor, seed: int, epoch: int) -> Tensor:
+    """`indices` in the order of this epoch."""
+    return indices[torch.randperm(len(indices), generator=generator(seed, 2, epoch))]

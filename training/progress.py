@@ -1,0 +1,58 @@
+"""What a person sees while a run goes on: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """A bar for the epoch under way and a line for each finished one."""
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self._epochs = epochs
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bars.add_task("steps", epoch="", figures="", total=None)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start_epoch(self, epoch: int, steps: int, done: int) -> None:
+        """`epoch` counts from 0; `done` of its `steps` were done before a resume."""
+        self._bars.reset(
+            self._task, total=steps, completed=done, epoch=f"{epoch + 1}/{self._epochs}", figures=""
+        )
+
+    def step(self, done: int, *, loss: float, clean: float, robust: float) -> None:
+        """Running means of the epoch; accuracies in [0, 1]."""
+        self._bars.update(
+            self._task, completed=done, figures=f"loss {loss:.3f}  clean {clean:.1%}  robust {robust:.1%}"
+        )
+
+    def finish_epoch(self, figures: dict[str, float], *, best: bool) -> None:
+        """A line that stays."""
+        self._console.print(
+            f"epoch {figures['epoch']:.0f}/{self._epochs}  loss {figures['loss']:.3f}  "
+            f"train clean {figures['train_clean']:.1%} robust {figures['train_robust']:.1%}  "
+            f"held-out clean {figures['held_out_clean']:.1%} robust {figures['held_out_robust']:.1%}  "
+            f"{figures['seconds']:.0f} s{'  (best)' if best else ''}"
+        )

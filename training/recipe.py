@@ -1,0 +1,176 @@
+"""A training recipe: everything that decides a run, read from TOML and checked before any work."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the field and what it accepts."""
+
+
+def pixels(value: object) -> object:
+    """'8/255' as 0.0314: eps is easier to read as a fraction of the 8-bit range."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"{value!r} is not a number or a fraction such as '8/255'") from error
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(pixels), Field(ge=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Which images, and how many of the training images are held out to choose the checkpoint."""
+
+    dataset: str = "cifar10"
+    """A name for the manifest. `cifar10` and `cifar100` are downloaded by torchvision where they are absent."""
+    size: int = Field(32, ge=8, le=1024)
+    """Height and width of the model's input; other images are resized and cropped to it."""
+    holdout: int = Field(1000, ge=10)
+    limit: int | None = Field(None, ge=20)
+    """Train on the first `limit` images only (for trying things out)."""
+
+
+class NetworkChoice(_Section):
+    """`build_network`'s arguments."""
+
+    name: str = "compact_resnet"
+    options: dict[str, Any] = {}
+
+
+class Objective(_Section):
+    """C-LEAD online: CE(adversarial) + weight * three-view InfoNCE."""
+
+    name: Literal["clead"] = "clead"
+    weight: float = Field(0.5, ge=0.0)
+    temperature: float = Field(0.1, gt=0.0)
+    projection: int = Field(128, ge=2)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class Attack(_Section):
+    """How perturbations are generated against the current parameters, climbing the cross-entropy."""
+
+    name: Literal["pgd", "noise_fgsm"] = "pgd"
+    norm: Literal["linf", "l2"] = "linf"
+    eps: Pixels = 8 / 255
+    steps: int = Field(10, ge=1)
+    step_size: Pixels = 2 / 255
+    noise: float = Field(2.0, ge=0.0)
+    """N-FGSM's noise magnitude in units of eps."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Attack:
+        if self.name == "noise_fgsm" and self.norm != "linf":
+            raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
+        return self
+
+
+class Optimiser(_Section):
+    """SGD with momentum; the learning rate rises linearly, then falls linearly to zero (one cycle)."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(0.1, gt=0.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    weight_decay: float = Field(5e-4, ge=0.0)
+    warmup: float = Field(0.2, gt=0.0, lt=1.0)
+    """Share of all steps during which the learning rate rises."""
+
+
+class Selection(_Section):
+    """PGD on the held-out images after each epoch chooses the best checkpoint."""
+
+    steps: int = Field(10, ge=1)
+    batch_size: int = Field(250, ge=1)
+
+
+class Recipe(_Section):
+    """All that decides a run, besides the data folder and the machine."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    seed: int = Field(0, ge=0)
+    data: Data = Data()
+    network: NetworkChoice = NetworkChoice()
+    objective: Objective = Objective()
+    attack: Attack = Attack()
+    optimiser: Optimiser = Optimiser()
+    selection: Selection = Selection()
+    checkpoint_seconds: float = Field(300.0, gt=0.0)
+    """A checkpoint is written after each epoch, and within one whenever this much time has passed."""
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe in the TOML file `path`, with `overrides` such as 'optimiser.epochs=3' put on top.
+
+    Raises:
+        RecipeError: if the file cannot be read or a field is unknown, missing or out of range.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(content, override)
+    return recipe_from(content, origin=str(path))
+
+
+def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
+    """The recipe with these fields; `origin` says in errors where they come from.
+
+    Raises:
+        RecipeError: if a field is unknown, missing or out of range.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise RecipeError(f"{origin}: {problems}") from error
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by path, by path inside this package (`recipes/x.toml`), or by the name of a shipped one (`x`).
+
+    Raises:
+        RecipeError: if there is none; the message lists the shipped ones.
+    """
+    here = Path(__file__).parent
+    for candidate in (Path(name), here / name, here / "recipes" / f"{name}.toml"):
+        if candidate.is_file():
+            return candidate
+    shipped = ", ".join(sorted(path.stem for path in (here / "recipes").glob("*.toml")))
+    raise RecipeError(f"no recipe {name!r}: give a TOML file, or one of the shipped recipes: {shipped}")
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override!r}: write it as section.field=value, e.g. optimiser.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *sections, field = key.strip().split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"--set {override!r}: {section!r} is a field, not a section")
+    content[field] = value

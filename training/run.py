@@ -1,0 +1,104 @@
+"""Train a recipe: from the recipe and a data folder to a run's folder with checkpoints."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from export.manifest import InputSpec
+from training.checkpoint import LAST
+from training.data.images import DataError, LabelledImages
+from training.data.sources import open_images
+from training.loop import Trainer, TrainingError
+from training.progress import TrainingProgress
+from training.recipe import Recipe, find_recipe, read_recipe
+
+
+def train(
+    recipe: str,
+    *,
+    data_dir: Path,
+    out: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    overrides: Iterable[str] = (),
+) -> Path:
+    """Train a recipe and return the run's folder.
+
+    Args:
+        recipe: a TOML file or a shipped recipe's name.
+        data_dir: what `training.data.sources.open_images` opens; a data set of torchvision's is downloaded into it.
+        out: the run's folder, `runs/<recipe's name>` without it.
+        resume: continue the run in `out` from its last checkpoint (start it, if there is none yet).
+        device: auto, cpu, cuda, or cuda:N.
+        overrides: 'section.field=value' on top of the recipe.
+
+    Raises:
+        RecipeError, DataError, CheckpointError, TrainingError: each says what to change.
+    """
+    settings = read_recipe(find_recipe(recipe), overrides)
+    folder = out or Path("runs") / settings.name
+    if (folder / LAST).exists() and not resume:
+        raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
+    chosen = choose_device(device)
+    images = training_images(settings, data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(settings, images, folder, device=chosen, commit=current_commit())
+    if resume and (folder / LAST).exists():
+        trainer.resume()
+    with TrainingProgress(settings.optimiser.epochs) as bars:
+        trainer.run(bars)
+    return folder
+
+
+def input_spec(recipe: Recipe) -> InputSpec:
+    """How photographs become the input of this recipe's network.
+
+    Photographs for large inputs are scaled so that the centre crop keeps seven eighths of the shorter side, as is usual
+    for ImageNet (256 to 224); at 64 pixels and below the whole shorter side is kept.
+    """
+    size = recipe.data.size
+    return InputSpec(height=size, width=size, resize=size if size <= 64 else size * 8 // 7)
+
+
+def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
+    """The training split of the recipe's data."""
+    if not data_dir.is_dir() and recipe.data.dataset not in ("cifar10", "cifar100"):
+        raise DataError(f"the data folder {data_dir} does not exist")
+    images = open_images(data_dir, "train", dataset=recipe.data.dataset, spec=input_spec(recipe))
+    return images if recipe.data.limit is None else images.first(recipe.data.limit)
+
+
+def choose_device(name: str) -> torch.device:
+    """CUDA where there is one, for 'auto'.
+
+    Raises:
+        TrainingError: if the name is not a device of this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"device {name!r} cannot be used here: {error}; use auto or cpu") from error
+    return device
+
+
+def current_commit() -> str:
+    """The commit of this code, with '+changes' where it differs from it; 'unknown' outside a git checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()

@@ -1,0 +1,40 @@
+"""Held-out accuracy, clean and under PGD: what chooses the checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from probes.attacks.pgd import pgd
+from probes.objective import untargeted
+from probes.threat import threat_named
+from training.classifier import TorchClassifier, attack_mode
+from training.data.images import LabelledImages
+from training.networks.network import Network
+from training.recipe import Recipe
+
+
+def held_out_accuracy(
+    network: Network, images: LabelledImages, indices: Tensor, recipe: Recipe, device: torch.device
+) -> tuple[float, float]:
+    """(clean, robust) accuracy on the images at `indices`: PGD on the recipe's threat, float32, early stopping."""
+    clean_correct = robust_correct = 0
+    threat = threat_named(recipe.attack.norm)
+    with attack_mode(network):
+        classifier = TorchClassifier(network)
+        for chunk in indices.split(recipe.selection.batch_size):
+            batch, labels = images.batch(chunk, device)
+            clean = classifier.logits(batch).argmax(1) == labels
+            result = pgd(
+                untargeted(classifier, labels[clean]),
+                batch[clean],
+                threat=threat,
+                eps=torch.full_like(labels[clean], recipe.attack.eps, dtype=torch.float32),
+                steps=recipe.selection.steps,
+                seed=recipe.seed,
+                samples=chunk.to(device)[clean],
+                early_stop=True,
+            )
+            clean_correct += int(clean.sum())
+            robust_correct += int((~result.adversarial).sum())
+    return clean_correct / len(indices), robust_correct / len(indices)

@@ -1,0 +1,155 @@
+"""Reading a request body: counted while it streams, in time, as raw bytes or as multipart."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
+
+from serving.images import MEDIA_TYPES
+from serving.problems import Problem
+
+RAW_TYPES = (*MEDIA_TYPES, "image/jpg", "application/octet-stream")
+MULTIPART = "multipart/form-data"
+IMAGE_PART = "image"
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """What a body held: the files named `image`, and the other form fields in order."""
+
+    images: tuple[bytes, ...]
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+async def read_upload(request: Request, *, max_bytes: int, max_images: int, deadline_s: float) -> Upload:
+    """Reads the body of a request for /classify or /probe.
+
+    Raises:
+        Problem: unsupported_media_type and body_too_large (both before reading when the headers tell),
+            body_timeout, malformed_multipart, too_many_images, image_missing, empty_body.
+        ClientDisconnect: the client has gone.
+    """
+    media_type = _media_type(request)
+    _check_length(request, max_bytes)
+    counted = Request(request.scope, _counted(request.receive, max_bytes))
+    try:
+        async with asyncio.timeout(deadline_s):
+            if media_type == MULTIPART:
+                return await _multipart(counted, max_images)
+            data = await counted.body()
+    except TimeoutError:
+        raise Problem(
+            "body_timeout",
+            f"the body did not arrive within {deadline_s:g} s: send it again, or a smaller one",
+        ) from None
+    if not data:
+        raise Problem("empty_body", "send the bytes of a PNG, JPEG or WebP image as the body")
+    return Upload(images=(data,))
+
+
+def _media_type(request: Request) -> str:
+    declared = request.headers.get("content-type", "application/octet-stream")
+    media_type = declared.split(";")[0].strip().lower()
+    accepted = (*RAW_TYPES, MULTIPART)
+    if media_type not in accepted:
+        raise Problem(
+            "unsupported_media_type",
+            f"the content type is {media_type!r}; send the image itself as {', '.join(MEDIA_TYPES)} or "
+            f"application/octet-stream, or {MULTIPART} with a file named '{IMAGE_PART}'",
+            accepted=list(accepted),
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise Problem(
+            "unsupported_media_type",
+            f"the content encoding is {encoding!r}; send the body without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
+    return media_type
+
+
+def _check_length(request: Request, max_bytes: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(
+        "body_too_large", f"at most {max_bytes} bytes are accepted: send a smaller image", limit=max_bytes
+    )
+
+
+def _counted(receive: Receive, max_bytes: int) -> Receive:
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return counting
+
+
+async def _multipart(request: Request, max_images: int) -> Upload:
+    try:
+        # One file more than allowed is let through, so that the answer can say which limit was passed.
+        form = await request.form(
+            max_files=max_images + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        )
+    except (Problem, ClientDisconnect):
+        raise
+    except HTTPException as error:
+        code = "too_many_images" if "Too many files" in error.detail else "malformed_multipart"
+        raise Problem(code, f"{error.detail} Send at most {max_images} files named '{IMAGE_PART}'.") from None
+    # The parser meets hostile bytes before any check of ours: whatever it trips over is a malformed body.
+    except Exception as error:
+        raise Problem(
+            "malformed_multipart", "the multipart body cannot be parsed: let an HTTP library write it"
+        ) from error
+    try:
+        return await _upload_of(form.multi_items(), max_images)
+    finally:
+        await form.close()
+
+
+async def _upload_of(items: list[tuple[str, str | UploadFile]], max_images: int) -> Upload:
+    images: list[bytes] = []
+    fields: list[tuple[str, str]] = []
+    for name, value in items:
+        if isinstance(value, UploadFile):
+            if name != IMAGE_PART:
+                raise Problem(
+                    "invalid_parameter",
+                    f"the file part {name!r} is not known; files are sent in parts named '{IMAGE_PART}'",
+                    parameter=name,
+                )
+            images.append(await value.read())
+        elif name == IMAGE_PART:
+            raise Problem(
+                "image_missing",
+                f"the part '{IMAGE_PART}' has no file name and was read as text: send it as a file "
+                f"(with curl: -F {IMAGE_PART}=@photo.jpg)",
+            )
+        else:
+            fields.append((name, value))
+    if not images:
+        raise Problem(
+            "image_missing",
+            f"the multipart body has no file named '{IMAGE_PART}' (with curl: -F image=@photo.jpg)",
+        )
+    if len(images) > max_images:
+        raise Problem("too_many_images", f"at most {max_images} images are accepted", limit=max_images)
+    if not all(images):
+        raise Problem("empty_body", f"a file named '{IMAGE_PART}' is empty: send a PNG, JPEG or WebP image")
+    return Upload(images=tuple(images), fields=tuple(fields))

@@ -1,0 +1,74 @@
+"""From uploaded bytes to named probabilities, without HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import EngineError
+from engines.preprocess import model_input
+from probes.prediction import softmax
+from serving.images import decode
+from serving.models import Model
+from serving.problems import Problem
+
+
+class Label(TypedDict):
+    """One class and how probable the model finds it, in [0, 1]."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class Prediction(Label):
+    """The most probable class, and the `top` most probable ones in order."""
+
+    top: list[Label]
+
+
+def prepare(data: bytes, model: Model, *, max_pixels: int) -> NDArray[np.float32]:
+    """One upload as the model sees it: float32[3, H, W] in [0, 1].
+
+    Raises:
+        Problem: as `serving.images.decode`.
+    """
+    spec = model.bundle.manifest.input
+    return model_input(decode(data, max_pixels=max_pixels, shorter_side=spec.resize), spec)
+
+
+def classify(uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: int) -> list[Prediction]:
+    """Predictions for some uploads, computed as one batch.
+
+    Raises:
+        Problem: an image cannot be decoded (says which), or engine_failed.
+    """
+    batch = []
+    for number, data in enumerate(uploads):
+        try:
+            batch.append(prepare(data, model, max_pixels=max_pixels))
+        except Problem as problem:
+            if len(uploads) > 1:
+                problem.extensions["image"] = number
+                problem.detail = f"image {number} (counted from 0): {problem.detail}"
+            raise
+    try:
+        logits = model.engine.logits(np.stack(batch))
+    except EngineError as error:
+        raise Problem(
+            "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
+        ) from error
+    if not np.isfinite(logits).all():
+        raise Problem(
+            "engine_failed", "the engine answered with numbers that are not finite: tell the operator"
+        )
+    return [_prediction(row, model.classes, top) for row in softmax(logits)]
+
+
+def _prediction(probabilities: NDArray[np.float64], classes: Sequence[str], top: int) -> Prediction:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    labels = [Label(label=classes[i], index=int(i), probability=float(probabilities[i])) for i in order]
+    return Prediction(**labels[0], top=labels)

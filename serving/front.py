@@ -1,0 +1,110 @@
+"""The outermost layer of ours: every HTTP request, whatever its path, is answered by the application.
+
+BentoML keeps some paths for itself and answers unknown ones in its own way. Its public middleware hook runs
+before its router, so a middleware that never hands HTTP on decides everything; the server's start and stop
+still pass through.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.access import PUBLIC_WITHOUT_KEYS, is_public
+from serving.problems import Problem
+from serving.request_log import LOGGER
+from serving.runtime import Runtime
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+UNMATCHED = "unmatched"
+CLIENT_CLOSED_REQUEST = 499
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOG = logging.getLogger(LOGGER)
+
+
+class Front:
+    """ASGI middleware: request ids, access, errors, metrics and the request log around `application`.
+
+    Args:
+        app: what BentoML would answer; only told about start and stop.
+        application: what answers instead.
+        runtime: the state that `application` works with.
+    """
+
+    def __init__(self, app: ASGIApp, *, application: ASGIApp, runtime: Runtime) -> None:
+        self.app = app
+        self.application = application
+        self.runtime = runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        try:
+            self._admit(scope, headers)
+            await self.application(scope, receive, sending)
+        except Problem as problem:
+            await problem.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
+        except ClientDisconnect:
+            status = status or CLIENT_CLOSED_REQUEST
+        except Exception:
+            _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            if not status:
+                await _mistake().response(request_id=request_id, path=scope["path"])(scope, receive, sending)
+        finally:
+            self._account(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - begun, request_id)
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        if scope["path"] in OPEN_PATHS:
+            return
+        local = scope.get("server") or ("", None)
+        if not (self.runtime.keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
+            raise Problem(
+                "public_without_keys", f"nothing is served on {local[0]} without keys: {PUBLIC_WITHOUT_KEYS}"
+            )
+        self.runtime.keys.admit(headers)
+
+    def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        # The router leaves the handler in the scope; paths that it does not know share one label, for they
+        # are endless.
+        endpoint = scope.get("endpoint")
+        route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
+        self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()
+        self.runtime.metrics.seconds.labels(route=route).observe(seconds)
+        if self.runtime.settings.access_log:
+            fields = {
+                "request_id": request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "milliseconds": round(seconds * 1000, 2),
+            }
+            _LOG.info("request", extra={"fields": fields})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _mistake() -> Problem:
+    return Problem("internal_error", "the log says more, under this request_id: tell the operator")

@@ -1,0 +1,91 @@
+"""Prometheus metrics: requests, lanes, models and probes, summed over all workers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serving.models import Model
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one worker. All workers write into one folder, which `exposition` sums."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "clead_requests", "Answers by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "clead_request_seconds", "Time to the end of the answer.", ["route"],
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.shed = Counter(
+            "clead_shed", "Requests refused because a lane was full.", ["lane"], registry=self.registry
+        )
+        self.occupied = Gauge(
+            "clead_lane_occupied", "Requests that hold a place in a lane.", ["lane"],
+            multiprocess_mode="livesum", registry=self.registry,
+        )  # fmt: skip
+        self.images = Counter("clead_images", "Images classified.", registry=self.registry)
+        self.verdicts = Counter(
+            "clead_probe_verdicts", "Probes by verdict.", ["verdict"], registry=self.registry
+        )
+        self.gradients = Counter(
+            "clead_probe_gradient_evaluations", "Gradients computed for probes.", registry=self.registry
+        )
+        self.model = Gauge(
+            "clead_model_info", "1 for each model in memory.", ["name", "version", "sha256"],
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.engine = Gauge(
+            "clead_engine_info", "1 for the engine that runs a model.",
+            ["model", "engine", "provider", "device", "version", "unused_gpu"],
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+
+    def model_loaded(self, model: Model) -> None:
+        """Says which model is in memory, and what runs it."""
+        identity, info = model.identity, model.info
+        self.model.labels(**identity).set(1)
+        self.engine.labels(
+            model=f"{identity['name']}/{identity['version']}",
+            engine=info.engine,
+            provider=info.provider,
+            device=info.device,
+            version=info.version,
+            unused_gpu=str(info.unused_gpu).lower(),
+        ).set(1)
+
+    def exposition(self) -> bytes:
+        """The metrics of all workers in Prometheus' text format."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self.registry)
+        collected = CollectorRegistry()
+        MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
+        return generate_latest(collected)
+
+
+def forget_dead_workers() -> None:
+    """Removes the gauges of workers that ended without a goodbye, so that they are not counted any more."""
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    if folder is None:
+        return
+    for path in Path(folder).glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

@@ -1,0 +1,236 @@
+"""The OpenAPI document, written from the settings and from the tables that the code itself uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from probes.request import LOSSES
+from serving.body import IMAGE_PART, MULTIPART
+from serving.images import MEDIA_TYPES
+from serving.parameters import DEFAULT_TOP, MAX_TOP
+from serving.probe_parameters import DEFAULTS, EVIDENCES, INCLUDES, NORMS
+from serving.problems import KINDS, MEDIA_TYPE
+from serving.settings import Settings
+
+Json = dict[str, Any]
+_STRING: Json = {"type": "string"}
+_NUMBER: Json = {"type": "number"}
+_INTEGER: Json = {"type": "integer"}
+_UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
+_UPLOAD_PROBLEMS = (
+    "empty_body", "malformed_multipart", "unauthorized", "body_timeout", "body_too_large", "image_too_large",
+    "too_many_images", "unsupported_media_type", "unsupported_image", "image_broken", "image_missing",
+    "invalid_parameter", "model_not_found", "overloaded", "not_ready", "model_unavailable", "engine_failed",
+    "deadline_exceeded",
+)  # fmt: skip
+
+
+def openapi_document(settings: Settings, *, version: str) -> Json:
+    """The whole OpenAPI 3.1 document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "C-LEAD Serve",
+            "version": version,
+            "description": "Classifies images robustly, and probes how robust one answer is.",
+        },
+        "paths": {
+            "/classify": {"post": _classify(settings)},
+            "/probe": {"post": _probe(settings)},
+            "/models": {"get": _get("Lists the models.", "Every model in the folder.")},
+            "/models/{name}": {"get": _card(["name"])},
+            "/models/{name}/{version}": {"get": _card(["name", "version"])},
+            "/livez": {"get": _get("Whether the process answers.", "It does.", ())},
+            "/readyz": {"get": _get("Whether the default model answers.", "Ready.", ("not_ready",))},
+            "/metrics": {"get": _get("Prometheus metrics.", "Text format.", ("unauthorized",), "text/plain")},
+            "/docs": {"get": _get("This description, for people.", "A page.", (), "text/html")},
+            "/openapi.json": {"get": _get("This description.", "OpenAPI 3.1.", ())},
+            "/": {"get": {"summary": "Leads to /docs.", "responses": {"307": {"description": "See /docs."}}}},
+        },
+        "components": {
+            "schemas": {
+                "Model": _object(name=_STRING, version=_STRING, sha256=_STRING),
+                "Label": _object(label=_STRING, index=_INTEGER, probability=_UNIT),
+                "Problem": _object(
+                    type=_STRING, title=_STRING, status=_INTEGER, detail=_STRING, instance=_STRING,
+                    code={"type": "string", "enum": list(KINDS)}, request_id=_STRING,
+                ),
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+        "security": [{}, {"bearer": []}, {"header": []}],
+    }  # fmt: skip
+
+
+def classify_parameter_schemas() -> dict[str, Json]:
+    """Schema and description of each parameter of /classify."""
+    return {
+        "model": _described(_STRING, "`name` or `name/version`; without it, the default model."),
+        "top": _described(
+            {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
+            "How many of the most probable classes to list.",
+        ),
+    }
+
+
+def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
+    """Schema and description of each parameter of /probe, with this server's caps."""
+    eps_cap = f"At most {settings.probe_max_eps_linf:g} (linf) or {settings.probe_max_eps_l2:g} (l2)."
+    return {
+        "model": classify_parameter_schemas()["model"],
+        "norm": _described(
+            {"type": "string", "enum": list(NORMS)},
+            "Norm of the perturbation; without it, the one trained for.",
+        ),
+        "eps": _described(
+            _STRING,
+            "One or several sizes, comma separated, as `8/255` or `0.031`, in [0, 1] pixels of the model's "
+            f"input; without it the smallest that flips is searched. {eps_cap} At most "
+            f"{settings.probe_max_eps_values} values.",
+        ),
+        "max_eps": _described(_STRING, f"Where the search ends. {eps_cap}"),
+        "steps": _described(_integer(settings.probe_max_steps), "Steps of each attack."),
+        "restarts": _described(_integer(settings.probe_max_restarts), "Random restarts of each attack."),
+        "loss": _described(
+            {"type": "string", "enum": list(LOSSES), "default": DEFAULTS.loss}, "Loss that the attack climbs."
+        ),
+        "label": _described(
+            _STRING, "Class (label or index) that is attacked; without it, the predicted one."
+        ),
+        "target": _described(_STRING, "Class (label or index) to be reached; without it, any other."),
+        "seed": _described(
+            {"type": "integer", "minimum": 0}, "Seed of all randomness; the same seed, the same answer."
+        ),
+        "deadline_ms": _described(
+            _integer(settings.probe_max_deadline_ms) | {"default": settings.probe_deadline_ms},
+            "Milliseconds after which the probe answers with what it has.",
+        ),
+        "evidence": _described(
+            {"type": "string", "enum": list(EVIDENCES), "default": DEFAULTS.evidence},
+            "How thoroughly the attack is checked.",
+        ),
+        "include": _described(
+            {"type": "string"}, f"Images to return, comma separated: {', '.join(INCLUDES)}."
+        ),
+    }
+
+
+def _classify(settings: Settings) -> Json:
+    prediction = {
+        "allOf": [_ref("Label"), _object(top={"type": "array", "items": _ref("Label")})],
+    }
+    answer = _object(model=_ref("Model"), predictions={"type": "array", "items": prediction})
+    return {
+        "summary": "Classifies one or several images.",
+        "parameters": _in_query(classify_parameter_schemas()),
+        "requestBody": _image_body(classify_parameter_schemas(), most=settings.max_images),
+        "responses": _responses("One prediction for each image, in order.", answer, _UPLOAD_PROBLEMS),
+    }
+
+
+def _probe(settings: Settings) -> Json:
+    schemas = probe_parameter_schemas(settings)
+    responses = _responses(
+        "What attacks on this one image found. With `Accept: text/event-stream`: events named `progress`, "
+        "then one named `result` with this object, or one named `problem`.",
+        _probe_answer(),
+        ("probe_disabled", *_UPLOAD_PROBLEMS),
+    )
+    responses["200"]["content"]["text/event-stream"] = {"schema": _STRING}
+    return {
+        "summary": "Attacks the answer for one image and says how robust it is.",
+        "parameters": _in_query(schemas),
+        "requestBody": _image_body(schemas, most=1),
+        "responses": responses,
+    }
+
+
+def _probe_answer() -> Json:
+    maybe = {"type": ["number", "null"]}
+    return _object(
+        model=_ref("Model"),
+        prediction=_ref("Label"),
+        space=_object(name=_STRING, height=_INTEGER, width=_INTEGER),
+        threat=_object(norm=_STRING, eps=_NUMBER),
+        verdict={"type": "string", "enum": ["flipped", "held", "inconclusive"]},
+        minimal_eps=_object(held=maybe, flipped=maybe),
+        minimal_eps_8bit=maybe,
+        curve={"type": "array", "items": {"type": "object"}},
+        budget={"type": "object"},
+        evidence={
+            "type": "array",
+            "items": _object(check=_STRING, passed={"type": "boolean"}, detail=_STRING),
+        },
+        images={"type": "object"},
+    )
+
+
+def _card(names: Iterable[str]) -> Json:
+    operation = _get("The manifest of one model.", "Card of the model.", ("unauthorized", "model_not_found"))
+    operation["parameters"] = [
+        {"name": name, "in": "path", "required": True, "schema": _STRING} for name in names
+    ]
+    return operation
+
+
+def _get(
+    summary: str,
+    description: str,
+    problems: Iterable[str] = ("unauthorized",),
+    media: str = "application/json",
+) -> Json:
+    return {"summary": summary, "responses": _responses(description, {}, problems, media)}
+
+
+def _responses(
+    description: str, schema: Json, problems: Iterable[str], media: str = "application/json"
+) -> Json:
+    responses: Json = {"200": {"description": description, "content": {media: {"schema": schema}}}}
+    for code in problems:
+        status = str(KINDS[code].status)
+        known = responses.setdefault(
+            status, {"description": "", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+        )
+        known["description"] = ", ".join(filter(None, [known["description"], code]))
+    return responses
+
+
+def _image_body(parameters: dict[str, Json], *, most: int) -> Json:
+    binary = {"type": "string", "format": "binary"}
+    images = {"type": "array", "items": binary, "minItems": 1, "maxItems": most}
+    content: Json = {media: {"schema": binary} for media in (*MEDIA_TYPES, "application/octet-stream")}
+    content[MULTIPART] = {
+        "schema": {
+            "type": "object",
+            "required": [IMAGE_PART],
+            "properties": {IMAGE_PART: images, **parameters},
+        }
+    }
+    return {"required": True, "content": content}
+
+
+def _in_query(parameters: dict[str, Json]) -> list[Json]:
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in parameters.items()
+    ]
+
+
+def _described(schema: Json, description: str) -> Json:
+    return {**schema, "description": description}
+
+
+def _integer(maximum: int) -> Json:
+    return {"type": "integer", "minimum": 1, "maximum": maximum}
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,0 +1,151 @@
+"""Parameters of /probe: read strictly, checked against the model and the server's caps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from export.bundle import Manifest
+from probes.request import LOSSES, Evidence, Include, LossName, ProbeError, ProbeRequest
+from probes.threat import Norm
+from serving.parameters import choice, collect, integer, invalid
+from serving.settings import Settings
+
+NORMS: tuple[str, ...] = get_args(Norm)
+INCLUDES: tuple[str, ...] = get_args(Include)
+EVIDENCES: tuple[str, ...] = get_args(Evidence)
+DEFAULTS = ProbeRequest()
+MAX_SEED = 2**63 - 1
+PROBE_PARAMETERS = (
+    "model", "norm", "eps", "max_eps", "steps", "restarts", "loss", "label", "target", "seed", "deadline_ms",
+    "evidence", "include",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeParameters:
+    """What a request to /probe asks for: the probe itself, and by when, in seconds from its start."""
+
+    request: ProbeRequest
+    deadline_s: float
+
+
+def collect_probe_parameters(
+    query: Iterable[tuple[str, str]], fields: Iterable[tuple[str, str]]
+) -> Mapping[str, str]:
+    """The parameters by name, not yet understood.
+
+    Raises:
+        Problem: invalid_parameter, for an unknown or repeated one.
+    """
+    return collect(query, fields, known=PROBE_PARAMETERS)
+
+
+def probe_parameters(values: Mapping[str, str], manifest: Manifest, settings: Settings) -> ProbeParameters:
+    """Understands the parameters for one model.
+
+    Raises:
+        Problem: invalid_parameter; says what is accepted, and the server's cap.
+    """
+    norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
+    cap = settings.probe_max_eps_linf if norm == "linf" else settings.probe_max_eps_l2
+    most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
+    deadline_ms = integer(
+        values, "deadline_ms", default=settings.probe_deadline_ms, low=1, high=settings.probe_max_deadline_ms
+    )
+    try:
+        request = ProbeRequest(
+            norm=norm,
+            eps=_eps_list(values, cap=cap, most=settings.probe_max_eps_values),
+            max_eps=_max_eps(values, norm=norm, cap=cap, values_of_image=_values(manifest)),
+            steps=integer(values, "steps", default=min(DEFAULTS.steps, most_steps), low=1, high=most_steps),
+            restarts=integer(
+                values, "restarts", default=min(DEFAULTS.restarts, most_restarts), low=1, high=most_restarts
+            ),
+            loss=cast(LossName, choice(values, "loss", default=DEFAULTS.loss, accepted=LOSSES)),
+            label=_class(values, "label", manifest.classes),
+            target=_class(values, "target", manifest.classes),
+            seed=integer(values, "seed", default=DEFAULTS.seed, low=0, high=MAX_SEED),
+            evidence=cast(
+                Evidence, choice(values, "evidence", default=DEFAULTS.evidence, accepted=EVIDENCES)
+            ),
+            include=_includes(values),
+        )
+    except ProbeError as error:
+        raise invalid(error.field, str(error)) from error
+    return ProbeParameters(request=request, deadline_s=deadline_ms / 1000)
+
+
+def _values(manifest: Manifest) -> int:
+    spec = manifest.input
+    return spec.channels * spec.height * spec.width
+
+
+def _max_eps(values: Mapping[str, str], *, norm: Norm, cap: float, values_of_image: int) -> float | None:
+    if "max_eps" in values:
+        return _eps("max_eps", values["max_eps"], cap=cap)
+    if "eps" in values:
+        return None
+    # Without the parameter the search ends where the probe chooses, but never above this server's cap.
+    return min(cap, ProbeRequest(norm=norm).search_end(values_of_image))
+
+
+def _eps_list(values: Mapping[str, str], *, cap: float, most: int) -> tuple[float, ...] | None:
+    if "eps" not in values:
+        return None
+    parts = values["eps"].split(",")
+    if len(parts) > most:
+        raise invalid("eps", f"eps has {len(parts)} values; at most {most} are accepted", limit=most)
+    return tuple(sorted({_eps("eps", part, cap=cap) for part in parts}))
+
+
+def _eps(name: str, text: str, *, cap: float) -> float:
+    value = _fraction(text.strip())
+    if value is None or not 0 <= value <= cap:
+        raise invalid(
+            name,
+            f"{name} is {text.strip()[:40]!r}; give numbers from 0 to {cap:g}, as 8/255 or 0.031 "
+            "(in [0, 1] pixels of the image as the model sees it)",
+            limit=cap,
+        )
+    return value
+
+
+def _fraction(text: str) -> float | None:
+    numerator, slash, denominator = text[:64].partition("/")
+    try:
+        value = float(numerator) / (float(denominator) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _class(values: Mapping[str, str], name: str, classes: Sequence[str]) -> int | None:
+    if name not in values:
+        return None
+    text = values[name]
+    # A label wins over an index, for classes may be called "0" to "9".
+    if text in classes:
+        return classes.index(text)
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(classes):
+        return int(text)
+    listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    raise invalid(
+        name, f"{name} is {text[:40]!r}; give a class or its index from 0 to {len(classes) - 1}: {listed}"
+    )
+
+
+def _includes(values: Mapping[str, str]) -> frozenset[Include]:
+    if "include" not in values:
+        return frozenset()
+    chosen = [part.strip() for part in values["include"].split(",")]
+    for part in chosen:
+        if part not in INCLUDES:
+            raise invalid(
+                "include",
+                f"include names {part[:40]!r}; accepted are: {', '.join(INCLUDES)} (several with commas)",
+                accepted=list(INCLUDES),
+            )
+    return frozenset(cast(list[Include], chosen))

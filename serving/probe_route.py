@@ -1,0 +1,161 @@
+"""POST /probe: as one JSON object, or as a stream of events that ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from engines.engine import EngineError
+from serving.body import read_upload
+from serving.lanes import Place
+from serving.models import Model
+from serving.probe_job import ProbeJob
+from serving.probe_parameters import collect_probe_parameters, probe_parameters
+from serving.problems import Problem
+from serving.runtime import Runtime, runtime_of
+
+EVENT_STREAM = "text/event-stream"
+_EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# A probe watches its own deadline before every step; the lane gives it this much longer to finish the step
+# and to confirm what it found.
+GRACE_S = 10.0
+
+
+async def probe(request: Request) -> Response:
+    """Attacks the answer for one image."""
+    runtime = runtime_of(request)
+    if not runtime.settings.probe:
+        raise Problem("probe_disabled", "this server does not probe: the operator can set CLEAD_PROBE=1")
+    runtime.check_ready()
+    place = runtime.probe_lane.admit()
+    with place:
+        job = await _job(request, runtime)
+        if EVENT_STREAM in request.headers.get("accept", ""):
+            place.keep()
+            return EventStream(_events(request, runtime, place, job), place)
+        report = await _watched(request, place, job)
+    return JSONResponse(_counted(runtime, report))
+
+
+class EventStream(Response):
+    """Sends server-sent events as they come, and frees the place in the lane after the last one."""
+
+    def __init__(self, events: AsyncGenerator[str, None], place: Place) -> None:
+        super().__init__(headers=_EVENT_HEADERS, media_type=EVENT_STREAM)
+        del self.headers["content-length"]
+        self._events = events
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            async with aclosing(self._events) as events:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                async for event in events:
+                    await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _job(request: Request, runtime: Runtime) -> ProbeJob:
+    settings = runtime.settings
+    upload = await read_upload(
+        request,
+        max_bytes=settings.max_body_bytes,
+        max_images=1,
+        deadline_s=settings.body_deadline_ms / 1000,
+    )
+    values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
+    model: Model = await runtime.model(values.get("model"))
+    request.state.model = model.identity
+    parameters = probe_parameters(values, model.bundle.manifest, settings)
+    return ProbeJob(
+        model=model,
+        data=upload.images[0],
+        parameters=parameters,
+        max_pixels=settings.max_pixels,
+        deadline=time.monotonic() + parameters.deadline_s,
+    )
+
+
+async def _watched(
+    request: Request, place: Place, job: ProbeJob, progress: Callable[[Mapping[str, Any]], None] | None = None
+) -> Mapping[str, Any]:
+    """The report; the attack is cancelled, within one step, when the client goes away."""
+    gone = threading.Event()
+    watcher = asyncio.create_task(_until_disconnect(request, gone))
+    try:
+        limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S
+        report = await place.run(partial(job.run, cancelled=gone.is_set, progress=progress), deadline_s=limit)
+        if gone.is_set():
+            raise ClientDisconnect
+        return report
+    finally:
+        # Whatever ended the waiting, nobody waits for the attack any more.
+        gone.set()
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _until_disconnect(request: Request, gone: threading.Event) -> None:
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            gone.set()
+            return
+        # The body has been read to its end: a server that repeats the empty rest must not spin here.
+        await asyncio.sleep(0.05)
+
+
+async def _events(
+    request: Request, runtime: Runtime, place: Place, job: ProbeJob
+) -> AsyncGenerator[str, None]:
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
+
+    def report_progress(state: Mapping[str, Any]) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, state)
+
+    async def work() -> Mapping[str, Any]:
+        try:
+            return await _watched(request, place, job, report_progress)
+        finally:
+            queue.put_nowait(None)
+
+    task = asyncio.create_task(work())
+    try:
+        while (state := await queue.get()) is not None:
+            yield _event("progress", state)
+        yield _event("result", _counted(runtime, await task))
+    except Problem as problem:
+        yield _event("problem", _problem_body(request, problem))
+    except ClientDisconnect:
+        return
+    except EngineError:
+        yield _event("problem", _problem_body(request, Problem("engine_failed", "the engine did not answer")))
+    finally:
+        task.cancel()
+
+
+def _problem_body(request: Request, problem: Problem) -> Mapping[str, Any]:
+    body = problem.body(request_id=request.state.request_id, path=request.url.path)
+    return body | {"model": request.state.model}
+
+
+def _event(name: str, content: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(content)}\n\n"
+
+
+def _counted(runtime: Runtime, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    runtime.metrics.verdicts.labels(verdict=report["verdict"]).inc()
+    runtime.metrics.gradients.inc(report["budget"]["gradient_evaluations"])
+    return report

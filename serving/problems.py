@@ -1,0 +1,88 @@
+"""Errors as RFC 9457 problem details, with codes that do not change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """What stays the same about every problem with one code."""
+
+    status: int
+    title: str
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "bad_request": Kind(400, "The request cannot be understood"),
+        "empty_body": Kind(400, "The body is empty"),
+        "malformed_multipart": Kind(400, "The multipart body is malformed"),
+        "unauthorized": Kind(401, "A valid API key is needed"),
+        "public_without_keys": Kind(403, "This address is public, but the server has no keys"),
+        "probe_disabled": Kind(403, "Probing is switched off"),
+        "not_found": Kind(404, "There is nothing at this path"),
+        "model_not_found": Kind(404, "There is no such model"),
+        "method_not_allowed": Kind(405, "This method is not accepted here"),
+        "body_timeout": Kind(408, "The body did not arrive in time"),
+        "body_too_large": Kind(413, "The body is too large"),
+        "image_too_large": Kind(413, "The image has too many pixels"),
+        "too_many_images": Kind(413, "There are too many images"),
+        "unsupported_media_type": Kind(415, "This content type is not accepted"),
+        "unsupported_image": Kind(415, "This is not an image of an accepted format"),
+        "image_broken": Kind(422, "The image cannot be decoded"),
+        "image_missing": Kind(422, "There is no image"),
+        "invalid_parameter": Kind(422, "A parameter is not accepted"),
+        "internal_error": Kind(500, "The server made a mistake"),
+        "overloaded": Kind(503, "The server is full"),
+        "not_ready": Kind(503, "The server is not ready"),
+        "model_unavailable": Kind(503, "The model cannot be loaded"),
+        "engine_failed": Kind(503, "The engine did not answer"),
+        "deadline_exceeded": Kind(504, "The deadline has passed"),
+    }
+)
+
+
+class Problem(Exception):
+    """An error to be answered as problem details.
+
+    Args:
+        code: one of `KINDS`; decides status and title.
+        detail: what was wrong, what is accepted, what to do next; for people.
+        headers: further response headers.
+        extensions: further members of the JSON object, such as `limit` or `accepted`.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: object
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status, self.title = KINDS[code]
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+    def body(self, *, request_id: str, path: str) -> dict[str, object]:
+        """The JSON object of this problem in answer to one request."""
+        return {
+            "type": f"/docs#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": path,
+            "code": self.code,
+            "request_id": request_id,
+            **self.extensions,
+        }
+
+    def response(self, *, request_id: str, path: str, **members: object) -> Response:
+        """The HTTP response; `members` are added to the object."""
+        content = json.dumps(self.body(request_id=request_id, path=path) | members, ensure_ascii=False)
+        return Response(content, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)

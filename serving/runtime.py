@@ -1,0 +1,129 @@
+"""What the handlers of one worker share: settings, models, lanes, metrics, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.requests import Request
+
+from engines.engine import Engine
+from export.bundle import Bundle
+from serving.access import KeyRing, load_keys
+from serving.images import refuse_bombs
+from serving.lanes import Lane
+from serving.metrics import Metrics, forget_dead_workers
+from serving.models import Model, ModelRegistry, warm_up
+from serving.problems import Problem
+from serving.request_log import LOGGER, configure_logging
+from serving.settings import Settings
+
+
+class Runtime:
+    """One worker's state. Built without any work; `start` begins loading the default model in the background.
+
+    `not_ready` says why requests cannot be served yet; None once the default model has answered a warm-up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys: KeyRing = load_keys(settings)
+        self.metrics = Metrics()
+        self.registry = ModelRegistry(settings, self._load_engine)
+        self.classify_lane = self._lane("classify", settings.classify_concurrency, settings.classify_queue)
+        self.probe_lane = self._lane("probe", settings.probe_concurrency, settings.probe_queue)
+        self.not_ready: str | None = "the default model is being loaded"
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
+        self._startup: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Begins to load and warm up the default model; called inside the running event loop."""
+        configure_logging()
+        refuse_bombs()
+        forget_dead_workers()
+        self._startup = asyncio.get_running_loop().run_in_executor(self._loader, self._load_default)
+
+    async def stop(self) -> None:
+        """Ends the lanes and releases the engines."""
+        for lane in (self.classify_lane, self.probe_lane):
+            lane.close()
+        self._loader.shutdown(wait=True, cancel_futures=True)
+        self.registry.close()
+
+    def check_ready(self) -> None:
+        """Raises Problem not_ready until the default model has answered its warm-up."""
+        if self.not_ready is not None:
+            raise Problem("not_ready", self.not_ready, headers={"Retry-After": "1"})
+
+    async def model(self, reference: str | None) -> Model:
+        """The model that a request asks for, loaded apart from the lanes if it is not in memory.
+
+        Raises:
+            Problem: not_ready, model_not_found or model_unavailable.
+        """
+        self.check_ready()
+        model = self.registry.loaded(reference)
+        if model is None:
+            loop = asyncio.get_running_loop()
+            model = await loop.run_in_executor(self._loader, self._load, reference)
+        return model
+
+    def _lane(self, name: str, concurrency: int, queue: int) -> Lane:
+        shed, occupied = self.metrics.shed.labels(lane=name), self.metrics.occupied.labels(lane=name)
+        return Lane(
+            name,
+            slots=self.settings.per_worker(concurrency, at_least=1),
+            queue=self.settings.per_worker(queue, at_least=0),
+            on_refusal=shed.inc,
+            on_change=occupied.set,
+        )
+
+    def _load_engine(self, bundle: Bundle) -> Engine:
+        # ONNX Runtime takes a third of a second to import: only a worker that loads a model pays for it.
+        from engines.load import EngineOptions, load_engine
+
+        settings = self.settings
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        options = EngineOptions(
+            engine=settings.engine,
+            strict=settings.engine_strict,
+            threads=settings.engine_threads or max(1, cores // settings.workers),
+            # Idle threads that spin would take the cores from the other workers.
+            spinning=settings.workers == 1,
+            with_gradient=settings.probe,
+            triton_url=settings.triton_url,
+        )
+        return load_engine(bundle, options)
+
+    def _load(self, reference: str | None) -> Model:
+        model = self.registry.get(reference)
+        warm_up(model, with_gradient=self.settings.probe)
+        self.metrics.model_loaded(model)
+        return model
+
+    def _load_default(self) -> None:
+        logger = logging.getLogger(LOGGER)
+        try:
+            model = self._load(None)
+        # Whatever goes wrong here leaves a worker that says so on /readyz, and never one that dies and is
+        # replaced over and over.
+        except Exception as error:
+            self.not_ready = f"the default model cannot be loaded: {error}"
+            logger.exception("the default model cannot be loaded")
+            return
+        self.not_ready = None
+        info = model.info
+        logger.info(
+            "ready",
+            extra={"fields": {"model": model.identity, "provider": info.provider, "device": info.device}},
+        )
+        if info.unused_gpu or info.reason:
+            logger.warning("a faster engine is not used: %s", info.reason)
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime of the application that a request came to."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime

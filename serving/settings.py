@@ -1,0 +1,225 @@
+"""Every setting of the server, its type, its default and what it means; docs/settings.md is checked against
+this.
+
+A setting `name` is the environment variable `CLEAD_NAME`, or `name` in clead.toml; the environment wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from serving.settings_names import check_names
+
+PREFIX = "CLEAD_"
+CONFIG_VARIABLE = "CLEAD_CONFIG"
+CONFIG_FILE = "clead.toml"
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or its value is not accepted. The message names the setting and the remedy."""
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _absent_when_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Count = Annotated[int, Field(ge=1)]
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+Optional_ = BeforeValidator(_absent_when_empty)
+
+
+class Settings(BaseModel):
+    """The settings of one server. Limits hold for the whole server, whatever the number of workers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    models_dir: Path = Field(
+        default=PROJECT_ROOT / "models",
+        description="Folder of model bundles, `<name>/<version>/`. Default: `models/` beside the code.",
+    )
+    default_model: Annotated[str | None, Optional_] = Field(
+        default=None,
+        description="`name` or `name/version` of the model that answers when a request names none. "
+        "May be left out when the folder holds one model.",
+    )
+    max_loaded_models: Count = Field(
+        default=4, description="Models kept in memory by a worker; the least recently used one makes room."
+    )
+    engine: Literal["auto", "cpu", "cuda", "tensorrt", "triton"] = Field(
+        default="auto", description="What computes: the fastest that works here (`auto`), or one by name."
+    )
+    engine_strict: bool = Field(
+        default=False,
+        description="Refuse to start when a slower engine than the one asked for would be used "
+        "(with `auto`: slower than the hardware allows).",
+    )
+    engine_threads: int = Field(
+        default=0, ge=0, le=1024, description="CPU threads of the engine in each worker; 0: cores / workers."
+    )
+    triton_url: Annotated[str | None, Optional_] = Field(
+        default=None, description="`host:port` of Triton's gRPC endpoint; needed by the engine `triton`."
+    )
+    host: str = Field(default="127.0.0.1", description="IP address to listen on.")
+    port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=256, description="Worker processes; each holds the models.")
+    allow_public: bool = Field(
+        default=False, description="Serve without keys on an address that other machines can reach."
+    )
+    keys: Annotated[tuple[Annotated[str, Field(pattern=SHA256_PATTERN)], ...], BeforeValidator(_listed)] = (
+        Field(
+            default=(),
+            description="sha256 (hexadecimal) of each API key, comma separated (a list in clead.toml). "
+            "Without keys every request is served.",
+        )
+    )
+    keys_file: Annotated[Path | None, Optional_] = Field(
+        default=None, description="File with one such sha256 a line; `#` begins a comment."
+    )
+    max_body_bytes: Count = Field(default=16 * 1024 * 1024, description="Largest request body, in bytes.")
+    max_pixels: int = Field(
+        default=25_000_000,
+        ge=1,
+        le=89_000_000,
+        description="Most pixels of an uploaded image (width x height).",
+    )
+    max_images: Count = Field(default=32, description="Most images in one request to `/classify`.")
+    body_deadline_ms: Milliseconds = Field(
+        default=15_000, description="Time a client has to send its request body; then 408."
+    )
+    classify_concurrency: int = Field(
+        default=2, ge=1, description="Classifications computed at the same time; at least one a worker."
+    )
+    classify_queue: int = Field(default=64, ge=0, description="Classifications that may wait; more get 503.")
+    classify_deadline_ms: Milliseconds = Field(
+        default=10_000, description="Time for the answer of `/classify` once its body is there; then 504."
+    )
+    probe: bool = Field(default=True, description="Whether `/probe` is offered.")
+    probe_concurrency: int = Field(
+        default=1, ge=1, description="Probes computed at the same time; at least one a worker."
+    )
+    probe_queue: int = Field(default=4, ge=0, description="Probes that may wait; more get 503.")
+    probe_deadline_ms: Milliseconds = Field(
+        default=5_000,
+        description="Deadline of a probe that asks for none; it answers with what it has by then.",
+    )
+    probe_max_deadline_ms: Milliseconds = Field(
+        default=30_000, description="Longest deadline that a probe may ask for."
+    )
+    probe_max_steps: Count = Field(default=200, description="Most attack steps that a probe may ask for.")
+    probe_max_restarts: Count = Field(default=20, description="Most restarts that a probe may ask for.")
+    probe_max_eps_values: Count = Field(default=16, description="Most values of `eps` in one probe.")
+    probe_max_eps_linf: float = Field(default=0.5, gt=0, le=1, description="Largest `eps` of l-inf probes.")
+    probe_max_eps_l2: float = Field(default=20.0, gt=0, le=1e4, description="Largest `eps` of l2 probes.")
+    access_log: bool = Field(default=True, description="One JSON line per request on standard error.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            raise ValueError(
+                f"host is {self.host!r}: give an IP address, such as 127.0.0.1 or 0.0.0.0"
+            ) from None
+        if self.engine == "triton" and self.triton_url is None:
+            raise ValueError(
+                "engine is triton, but triton_url is not set: give host:port of its gRPC endpoint"
+            )
+        if self.probe_deadline_ms > self.probe_max_deadline_ms:
+            raise ValueError("probe_deadline_ms is larger than probe_max_deadline_ms")
+        for name in ("classify_concurrency", "probe_concurrency"):
+            # A default grows with the workers; a chosen limit is never silently exceeded.
+            if name in self.model_fields_set and getattr(self, name) < self.workers:
+                raise ValueError(
+                    f"{name} is smaller than workers ({self.workers}): each worker needs at least one"
+                )
+        return self
+
+    def per_worker(self, limit: int, *, at_least: int) -> int:
+        """The share of a server-wide limit that one of the workers may use."""
+        return max(at_least, limit // self.workers)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether `host` can be reached from other machines."""
+        return not ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def transport_timeout_s(self) -> int:
+        """Seconds after which BentoML itself gives up: above the sum of every deadline of ours."""
+        longest = self.body_deadline_ms + max(self.classify_deadline_ms, self.probe_max_deadline_ms)
+        return longest // 1000 + 60
+
+
+def load_settings(environment: Mapping[str, str] | None = None, *, directory: Path | None = None) -> Settings:
+    """Reads the settings: environment variables over the TOML file.
+
+    Args:
+        environment: variables; those of the process when None.
+        directory: where `clead.toml` is looked for; the working directory when None, then the project's root.
+
+    Raises:
+        SettingsError: an unknown name, a value of the wrong type or out of range, or a file that cannot be
+        read.
+    """
+    variables = os.environ if environment is None else environment
+    values = _from_file(variables.get(CONFIG_VARIABLE), directory or Path.cwd())
+    known = tuple(Settings.model_fields)
+    given = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
+    check_names(
+        given, {PREFIX + name.upper() for name in known}, source="the environment", error=SettingsError
+    )
+    for name in known:
+        if (text := given.get(PREFIX + name.upper())) is not None:
+            values[name] = text
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _from_file(named: str | None, directory: Path) -> dict[str, Any]:
+    candidates = [Path(named)] if named else [directory / CONFIG_FILE, PROJECT_ROOT / CONFIG_FILE]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        if named:
+            raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file")
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
+    check_names(values, set(Settings.model_fields), source=str(path), error=SettingsError)
+    for name in ("models_dir", "keys_file"):
+        if isinstance(values.get(name), str) and values[name]:
+            values[name] = path.resolve().parent / values[name]
+    return values
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.append(message)
+            continue
+        field = str(problem["loc"][0])
+        # The value of a key is a secret even when it is malformed.
+        value = "" if field == "keys" else f", not {problem['input']!r}"
+        lines.append(f"{PREFIX}{field.upper()} ({field} in {CONFIG_FILE}): {message}{value}")
+    return "; ".join(lines)

@@ -1,0 +1,39 @@
+"""GET /livez, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.metrics import CONTENT_TYPE
+from serving.runtime import runtime_of
+
+
+async def livez(request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"live": True})
+
+
+async def readyz(request: Request) -> Response:
+    """The default model has been loaded and warmed up; which engine runs it, and why nothing faster does."""
+    runtime = runtime_of(request)
+    runtime.check_ready()
+    model = await runtime.model(None)
+    info = model.info
+    return JSONResponse(
+        {
+            "ready": True,
+            "model": model.identity,
+            "engine": asdict(info),
+            "probe": runtime.settings.probe,
+        }
+    )
+
+
+async def metrics(request: Request) -> Response:
+    """The metrics of all workers."""
+    content = await asyncio.to_thread(runtime_of(request).metrics.exposition)
+    return Response(content, media_type=CONTENT_TYPE)

@@ -25,17 +25,19 @@ Provider = tuple[str, Mapping[str, str]]
 class SessionSettings:
     """How ONNX Runtime runs a graph.
 
-    `providers` are tried in order, each with its options. `threads` works inside one operator (0: one for
-    each physical core). Turn `spinning` off where several processes share the cores: idle threads then sleep.
-    `max_batch` bounds memory: larger batches are run in pieces.
+    `providers` are tried in order, each with its options; `graph_options` adds options of the first one for
+    single graphs, by file name. `threads` works inside one operator (0: one for each physical core). Turn
+    `spinning` off where several processes share the cores: idle threads then sleep. `max_batch` bounds
+    memory: larger batches are run in pieces.
     """
 
     providers: tuple[Provider, ...] = ((CPU, {}),)
+    graph_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     threads: int = 0
     inter_op_threads: int = 1
     spinning: bool = True
     max_batch: int = 256
-    reason: str | None = field(default=None)
+    reason: str | None = None
     unused_gpu: bool = False
 
     def __post_init__(self) -> None:
@@ -143,6 +145,7 @@ def _session(bundle: Bundle, graph: str, settings: SessionSettings) -> onnxrunti
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
     providers = [(name, dict(provider_options)) for name, provider_options in settings.providers]
+    providers[0][1].update(settings.graph_options.get(graph, {}))
     try:
         session = onnxruntime.InferenceSession(bundle.file(graph), sess_options=options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own

@@ -79,8 +79,7 @@ def _named(weights: dict[str, Tensor], values: Sequence[Tensor]) -> dict[str, Te
 
 
 def _example(spec: InputSpec, weights: dict[str, Tensor]) -> Tensor:
-    """Images to trace with. Symbolic tracing takes equal sizes for one size, so the batch differs from all.
-    """
+    """Images to trace with. Symbolic tracing takes equal sizes for one, so the batch differs from all."""
     sizes = {spec.channels, spec.height, spec.width}
     for weight in weights.values():
         sizes.update(weight.shape)

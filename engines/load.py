@@ -1,0 +1,142 @@
+"""Choosing and starting the engine of a bundle, and checking that it computes what was exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from engines.accelerators import gpu_present, why_not_cuda, why_not_tensorrt
+from engines.engine import Engine, EngineError
+from engines.onnx_runtime import CPU, CUDA, TENSORRT, OnnxRuntimeEngine, Provider, SessionSettings
+from engines.sample import check_engine
+from engines.tensorrt_options import tensorrt_options
+from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
+
+EngineName = Literal["auto", "cpu", "cuda", "tensorrt", "triton"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+CUDA_OPTIONS = {
+    # The served numerics shall be those that were measured: TF32 rounds products to 10 bits.
+    "use_tf32": "0",
+    # The default tries every algorithm whenever a batch size is new, which takes seconds.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Which engine to start, and how.
+
+    `auto` takes CUDA where it works and else the CPU. `strict` refuses anything slower than what was asked
+    for, and with `auto` anything slower than CUDA. `threads`: per operator on the CPU, 0 for every physical
+    core. `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps TensorRT's built
+    engines.
+    """
+
+    engine: EngineName = "auto"
+    strict: bool = False
+    threads: int = 0
+    inter_op_threads: int = 1
+    spinning: bool = True
+    max_batch: int = 256
+    with_gradient: bool = True
+    triton_url: str | None = None
+    deadline: float = 30.0
+    tensorrt_cache: Path | None = None
+
+
+def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
+    """Starts the engine and checks it against the bundle's sample.
+
+    Raises:
+        EngineError: the engine is unknown or does not start, is slower than `strict` allows, or computes
+            something
+            else than what was exported.
+    """
+    options = options or EngineOptions()
+    if options.engine not in ENGINES:
+        raise EngineError(f"there is no engine {options.engine!r}: accepted are {', '.join(ENGINES)}")
+    engine = _triton(bundle, options) if options.engine == "triton" else _onnx_runtime(bundle, options)
+    try:
+        check_engine(engine, bundle, with_gradient=options.with_gradient)
+    except BundleError as error:
+        engine.close()
+        raise EngineError(str(error)) from error
+    except EngineError:
+        engine.close()
+        raise
+    return engine
+
+
+def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
+    providers, reason = choose_providers(options)
+    graph_options = {}
+    if providers[0][0] == TENSORRT:
+        for graph in (CLASSIFIER, GRADIENT):
+            graph_options[graph] = tensorrt_options(
+                bundle, graph, max_batch=options.max_batch, cache=options.tensorrt_cache
+            )
+    settings = SessionSettings(
+        providers=providers,
+        graph_options=graph_options,
+        threads=options.threads,
+        inter_op_threads=options.inter_op_threads,
+        spinning=options.spinning,
+        max_batch=options.max_batch,
+        reason=reason,
+        unused_gpu=gpu_present(),
+    )
+    engine = OnnxRuntimeEngine(bundle, settings=settings, with_gradient=options.with_gradient)
+    wanted = {"cpu": CPU, "tensorrt": TENSORRT}.get(options.engine, CUDA)
+    if options.strict and engine.provider != wanted:
+        raise _refusal(options, engine.describe().reason or f"ONNX Runtime chose {engine.provider}")
+    return engine
+
+
+def choose_providers(options: EngineOptions) -> tuple[tuple[Provider, ...], str | None]:
+    """The execution providers to ask ONNX Runtime for, and why not the one that was wished for (None: it is).
+
+    Raises:
+        EngineError: strict, and the wish cannot be met.
+    """
+    cpu: Provider = (CPU, {})
+    cuda: Provider = (CUDA, CUDA_OPTIONS)
+    if options.engine == "cpu":
+        return (cpu,), None
+    wishes: list[tuple[Callable[[], str | None], tuple[Provider, ...]]] = [(why_not_cuda, (cuda, cpu))]
+    if options.engine == "tensorrt":
+        wishes.insert(0, (why_not_tensorrt, ((TENSORRT, {}), cuda, cpu)))
+    first_reason: str | None = None
+    for why_not, providers in wishes:
+        reason = why_not()
+        if reason is None:
+            return providers, first_reason
+        if options.strict:
+            raise _refusal(options, reason)
+        first_reason = first_reason or reason
+    return (cpu,), first_reason
+
+
+def _refusal(options: EngineOptions, reason: str) -> EngineError:
+    return EngineError(
+        f"engine {options.engine} is strict and only a slower one would run: {reason}; "
+        "or ask for engine cpu, or turn strict off"
+    )
+
+
+def _triton(bundle: Bundle, options: EngineOptions) -> Engine:
+    # tritonclient brings grpc, which takes as long to import as ONNX Runtime: only Triton's users pay for it.
+    from engines.triton import TritonEngine
+
+    if options.triton_url is None:
+        raise EngineError("engine triton needs the address of the server's gRPC port, e.g. localhost:8001")
+    return TritonEngine(
+        bundle,
+        url=options.triton_url,
+        deadline=options.deadline,
+        max_batch=options.max_batch,
+        with_gradient=options.with_gradient,
+    )

@@ -1,6 +1,6 @@
 """Starting the engine once in a process of its own, to know before the workers start whether it does.
 
-The process that supervises the workers must not do this itself: it would hold a CUDA context for as long as it lives.
+The process that supervises the workers must not do this itself: it would keep a CUDA context for good.
 """
 
 from __future__ import annotations

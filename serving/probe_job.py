@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from probes.arrays import Array
 from probes.budget import Budget
+from probes.eight_bit import to_levels
+from probes.probe import probe
+from probes.request import ProbeError
 from serving.classification import prepare
 from serving.models import Model
-from serving.probe_parameters import ProbeParameters
+from serving.parameters import invalid
+from serving.probe_parameters import PROBE_PARAMETERS, ProbeParameters
+from serving.problems import Problem
+
+OnProgress = Callable[[Mapping[str, Any]], None]
+NOTE = "Made by a robustness probe: adversarial, or the difference it makes. Not a photograph."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +36,38 @@ class ProbeJob:
     max_pixels: int
     deadline: float
 
-    def run(
-        self, *, cancelled: Callable[[], bool], progress: Callable[[Mapping[str, Any]], None] | None = None
-    ) -> Mapping[str, Any]:
-        """The report as JSON values. `progress` is called from this thread."""
-        from probes.probe import probe
+    def run(self, *, cancelled: Callable[[], bool], progress: OnProgress | None = None) -> dict[str, Any]:
+        """The report as JSON values. `progress` is called from this thread, after every step.
 
+        Raises:
+            Problem: the image cannot be decoded, or the label or target does not suit the model.
+            EngineError: the engine does not answer.
+        """
+        request, threat = self.parameters.request, self.model.bundle.manifest.threat
         image = prepare(self.data, self.model, max_pixels=self.max_pixels)
-        budget = Budget(deadline=self.deadline, cancelled=cancelled)
-        report = probe(self.model.engine, image, self.parameters.request, budget=budget)
-        return {"model": self.model.identity} | report
+        try:
+            report = probe(
+                self.model.engine,
+                image,
+                request,
+                trained_eps=threat.eps if threat.norm == request.norm else None,
+                budget=Budget(deadline=self.deadline, cancelled=cancelled),
+                progress=None if progress is None else lambda state: progress(asdict(state)),
+            )
+        except ProbeError as error:
+            if error.field in PROBE_PARAMETERS:
+                raise invalid(error.field, str(error)) from error
+            raise Problem("engine_failed", str(error)) from error
+        return {"model": self.model.identity} | report.to_dict(
+            classes=self.model.classes, encode=png_data_url
+        )
+
+
+def png_data_url(image: Array) -> str:
+    """An image float32[3, H, W] in [0, 1] as a PNG of its nearest 8-bit levels, in a data URL."""
+    levels = np.ascontiguousarray(to_levels(image).transpose(1, 2, 0))
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", NOTE)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG", pnginfo=note)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -38,7 +38,7 @@ APPLICATION = build_application(RUNTIME)
 
 
 class ImageClassifier:
-    """Classifies images, and probes how robust one classification is. All routes are in `serving.application`."""
+    """Classifies images, and probes how robust one classification is. The routes: `serving.application`."""
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod

@@ -13,41 +13,30 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.child import run_child
+from cli.server_settings import model_and_engine_options, settings_with
 
 if TYPE_CHECKING:
     from serving.settings import Settings
 
 SERVICE = "serving.service:Service"
 _SECONDS_BETWEEN_LOOKS = 0.1
-_ENGINES = ("auto", "cpu", "cuda", "tensorrt", "triton")
 
 
 @click.command()
 @click.option("--host", help="IP address to listen on.  [CLEAD_HOST, else 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [CLEAD_PORT, else 3000]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [CLEAD_WORKERS, else 1]")
-@click.option(
-    "--models-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of model bundles.  [CLEAD_MODELS_DIR]",
-)
 @click.option("--model", "default_model", help="The model that answers by default: name or name/version.")
-@click.option("--engine", type=click.Choice(_ENGINES), help="What computes.  [CLEAD_ENGINE, else auto]")
-@click.option("--strict", "engine_strict", is_flag=True, help="Refuse to start on a slower engine.")
+@model_and_engine_options
 @click.option("--quiet", is_flag=True, help="Do not print what to try.")
 def serve(*, quiet: bool, **options: object) -> None:
     """Serve the models over HTTP (`bentoml serve`) until Ctrl-C or SIGTERM.
 
     Every other setting is a CLEAD_* environment variable or stands in clead.toml; options here win over both.
     """
-    from serving.settings import PREFIX, load_settings
-
-    chosen = {name: value for name, value in options.items() if value is not None and value is not False}
-    environment = os.environ | {PREFIX + name.upper(): str(value) for name, value in chosen.items()}
-    settings = load_settings(environment)
+    environment, settings = settings_with(options)
     environment |= _for_another_folder(settings)
-    root = _project_root()
-    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(root)]
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(_project_root())]
     command += ["--host", settings.host, "--port", str(settings.port)]
 
     def watch(ended: threading.Event) -> None:
@@ -61,12 +50,12 @@ def what_to_try(host: str, port: int, *, probe: bool) -> str:
     """Lines to copy into another terminal, for a server on this address."""
     url = f"http://{_reachable(host)}:{port}"
     lines = [
-        f"Ready on {url}. In another terminal:",
+        f"\nReady on {url}. In another terminal:",
         f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {url}/classify",
     ]
     if probe:
         lines.append(f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{url}/probe?norm=linf'")
-    lines += [f"  curl {url}/models", f"In a browser: {url}/docs"]
+    lines += [f"  curl {url}/models", f"In a browser: {url}/docs", "Ctrl-C ends the server.\n"]
     return "\n".join(lines)
 
 

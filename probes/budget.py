@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 class Budget:
     """Counts evaluations (one image through one pass each) and knows when to stop.
 
-    `deadline` is a point on `clock`, in seconds. `cancelled` is asked before every step, so an abandoned attack stops
-    within one step. A budget without either never stops an attack.
+    `deadline` is a point on `clock`, in seconds. `cancelled` is asked before every step, so an abandoned
+    attack stops within one step. A budget without either never stops an attack.
     """
 
     deadline: float | None = None

@@ -1,16 +1,17 @@
 """The losses that attacks climb, with their derivatives by the logits in closed form.
 
-An attack needs d loss / d image = J^T c, with J the network's Jacobian and c = d loss / d logits the *cotangent*. All
-three losses know c in closed form, so choosing one costs nothing and each step is a single backward pass. The same code
-runs in NumPy, in torch, and inside the exported gradient graph.
+An attack needs d loss / d image = J^T c, with J the network's Jacobian and c = d loss / d logits the
+*cotangent*. All three losses know c in closed form, so choosing one costs nothing and each step is a single
+backward pass. The same code runs in NumPy, in torch, and inside the exported gradient graph.
 
 Every loss is written to be climbed. Untargeted, it grows as the label loses; targeted, as the target wins:
 
 * cross-entropy: -log p_y, targeted log p_t;
 * margin: max_{k != y} z_k - z_y, targeted z_t - max_{k != t} z_k (Carlini and Wagner, arXiv 1608.04644, f_6);
 * DLR, difference of logits ratio (Croce and Hein, arXiv 2003.01690, equations 6 and 7):
-  (max_{k != y} z_k - z_y) / (z_(1) - z_(3)), targeted (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2), with z_(i) the i-th
-  largest logit. It does not change when the logits are scaled, so a saturated model cannot hide from it.
+  (max_{k != y} z_k - z_y) / (z_(1) - z_(3)), targeted (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2), with z_(i)
+  the i-th largest logit. It does not change when the logits are scaled, so a saturated model cannot hide from
+  it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def loss_and_cotangent(logits: Array, labels: Array, targets: Array, losses: Arr
         logits: float32[N, K].
         labels: int64[N], the class to be lost.
         targets: int64[N], the class to be reached, or -1 for none.
-        losses: int64[N], a `Loss` for each sample. With fewer classes than it needs, DLR falls back to the margin.
+        losses: int64[N], a `Loss` for each sample. With fewer classes than it needs, DLR falls back to the
+            margin.
 
     Returns:
         value float32[N], to be climbed, and cotangent float32[N, K] = d value / d logits.
@@ -83,7 +85,8 @@ def _cross_entropy(logits: Array, goal: Array, targeted: Array) -> tuple[Array, 
     exponentials = xp.exp(shifted)
     total = xp.sum(exponentials, axis=1, keepdims=True)
     value = xp.log(total[:, 0]) - xp.sum(shifted * goal, axis=1)
-    # 1 - p_y as a sum over the others: the difference would round to zero for a confident model and hide the gradient.
+    # 1 - p_y as a sum over the others: the difference would round to zero for a confident model and hide the
+    # gradient.
     others = exponentials * (1.0 - goal) / total
     cotangent = others - goal * xp.sum(others, axis=1, keepdims=True)
     sign = _sign(targeted, value)

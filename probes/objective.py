@@ -25,8 +25,8 @@ class Evaluation(NamedTuple):
 class Objective(Protocol):
     """A function of images to be climbed.
 
-    `rows` int64[N] says which samples of the attack's batch the images belong to: a separable objective (each value
-    depends on its own image only) may be asked about a few of them, in any order.
+    `rows` int64[N] says which samples of the attack's batch the images belong to: a separable objective (each
+    value depends on its own image only) may be asked about a few of them, in any order.
     """
 
     def __call__(self, images: Array, rows: Array) -> Evaluation: ...

@@ -1,9 +1,9 @@
 """Counter-based random numbers, equal on NumPy and torch, on every device and in every batch.
 
-Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011). The counter is
-(block, sample, restart, purpose) and the key is the seed, so a sample's noise depends on nothing else: neither the batch
-it stands in, nor which samples were already dropped, changes it. Words live in int64 lanes, because torch has no
-complete unsigned arithmetic; products wrap modulo 2**64, which keeps their bits.
+Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011). The counter
+is (block, sample, restart, purpose) and the key is the seed, so a sample's noise depends on nothing else:
+neither the batch it stands in, nor which samples were already dropped, changes it. Words live in int64 lanes,
+because torch has no complete unsigned arithmetic; products wrap modulo 2**64, which keeps their bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ START = 0
 """Purpose of a stream: the random start of an attack."""
 
 
-def philox(counter: tuple[Array, Array, Array, Array], key: tuple[int, int]) -> tuple[Array, Array, Array, Array]:
+def philox(
+    counter: tuple[Array, Array, Array, Array], key: tuple[int, int]
+) -> tuple[Array, Array, Array, Array]:
     """Encrypt four 32-bit counter words (int64 arrays that broadcast) under a key of two 32-bit words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -72,4 +74,4 @@ def _words(like: Array, *, seed: int, samples: Array, restart: int, purpose: int
     low, high = sample & _MASK, (sample >> 32) & 0xFFFF
     counter = (blocks + zeros, low, zeros + restart, (high << 16) | (zeros + purpose))
     mixed = philox(counter, (seed & _MASK, (seed >> 32) & _MASK))
-    return xp.reshape(xp.stack(mixed, axis=-1), (like.shape[0], -1))[:, :count]
+    return xp.reshape(xp.stack(mixed, axis=-1), (like.shape[0], 4 * blocks.shape[1]))[:, :count]

@@ -25,7 +25,8 @@ class Threat(Protocol):
         """The nearest perturbation (in l2) whose norm is at most eps."""
 
     def step(self, gradient: Array, length: Array) -> Array:
-        """The move of norm `length` [N] that climbs fastest along `gradient`; zero where the gradient is zero."""
+        """The move of norm `length` [N] that climbs fastest along `gradient`; zero where the gradient is
+        zero."""
 
     def random_start(self, like: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
         """A perturbation drawn uniformly from the ball, keyed by (seed, sample, restart)."""
@@ -75,7 +76,9 @@ class L2:
     def project(self, delta: Array, eps: Array) -> Array:
         xp = namespace(delta)
         size = self.size(delta)
-        return delta * per_sample(xp.where(size > eps, eps / xp.maximum(size, _tiny(size)), _ones(size)), delta)
+        return delta * per_sample(
+            xp.where(size > eps, eps / xp.maximum(size, _tiny(size)), _ones(size)), delta
+        )
 
     def step(self, gradient: Array, length: Array) -> Array:
         # The largest value is divided out first: squares of small float32 gradients would underflow to zero.
@@ -107,6 +110,14 @@ def threat_named(norm: str) -> Threat:
     if norm not in threats:
         raise ValueError(f"unknown norm {norm!r}; accepted are: {', '.join(threats)}")
     return threats[norm]
+
+
+def dual_norm(gradient: Array, norm: Norm) -> float:
+    """How fast a function with this gradient can climb per unit of the norm: the gradient's l1 norm for
+    l-inf, its l2 norm for l2. In double precision, where squares of float32 gradients do not underflow."""
+    xp = namespace(gradient)
+    values = abs(xp.astype(xp.reshape(gradient, (-1,)), xp.float64))
+    return float(xp.sum(values)) if norm == "linf" else float(xp.sqrt(xp.sum(values**2)))
 
 
 def _ones(values: Array) -> Array:

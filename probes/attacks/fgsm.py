@@ -14,7 +14,8 @@ from probes.threat import Threat
 def fgsm(
     objective: Objective, images: Array, *, threat: Threat, eps: Array, budget: Budget | None = None
 ) -> AttackResult:
-    """One step of size eps along the gradient at the image (Goodfellow et al., arXiv 1412.6572, for l-inf)."""
+    """One step of size eps along the gradient at the image (Goodfellow et al., arXiv 1412.6572, for
+    l-inf)."""
     return pgd(
         objective, images, threat=threat, eps=eps, steps=1, step_size=eps, random_start=False, budget=budget
     )
@@ -32,8 +33,8 @@ def noise_fgsm(
 ) -> Array:
     """N-FGSM (de Jorge et al., arXiv 2202.01181): one step of size eps from a strongly perturbed image.
 
-    The noise is uniform in [-noise * eps, noise * eps] and the sum is *not* projected back to the ball, which is what
-    keeps single-step training from collapsing. For training only: its images leave the threat model.
+    The noise is uniform in [-noise * eps, noise * eps] and the sum is *not* projected back to the ball, which
+    is what keeps single-step training from collapsing. For training only: its images leave the threat model.
 
     Returns:
         float32[N, C, H, W] in [0, 1].

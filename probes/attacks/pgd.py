@@ -28,8 +28,8 @@ def pgd(
 ) -> AttackResult:
     """Climb `objective` inside the ball of radius eps around `images`, cut with [0, 1].
 
-    Every point is evaluated, the one after the last step too, and the worst is returned, so more steps of one size, or
-    more restarts, never find less. A restart costs steps + 1 evaluations a sample.
+    Every point is evaluated, the one after the last step too, and the worst is returned, so more steps of one
+    size, or more restarts, never find less. A restart costs steps + 1 evaluations a sample.
 
     Args:
         images: float32[N, C, H, W] in [0, 1].
@@ -38,8 +38,8 @@ def pgd(
         samples: int64[N], lasting identities that key the random starts; 0 ... N-1 without them.
         random_start: draw each restart's start from the ball; otherwise all start at the image.
         start: float32[N, C, H, W], points to start the first restart from (projected into the ball).
-        early_stop: leave a sample alone once its goal is reached. The batch is compacted, so `objective` must be
-            separable.
+        early_stop: leave a sample alone once its goal is reached. The batch is compacted, so `objective` must
+            be separable.
         budget: asked before every evaluation; when it says stop, the worst points so far are returned.
         on_step: told about every evaluation.
 
@@ -55,6 +55,8 @@ def pgd(
     best = nothing_found(images)
     for restart in range(restarts):
         rows = everyone[~best.adversarial] if early_stop else everyone
+        if rows.shape[0] == 0:
+            break
         clean = images[rows]
         points = clean
         if restart == 0 and start is not None:
@@ -63,7 +65,7 @@ def pgd(
             noise = threat.random_start(clean, eps[rows], seed=seed, samples=samples[rows], restart=restart)
             points = xp.clip(clean + noise, 0.0, 1.0)
         for step in range(steps + 1):
-            if rows.shape[0] == 0 or budget.stop():
+            if budget.stop():
                 break
             evaluation = objective(points, rows)
             keep_worst(best, rows, points, evaluation)
@@ -75,12 +77,15 @@ def pgd(
             if early_stop:
                 going = ~evaluation.adversarial
                 rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
+                if rows.shape[0] == 0:
+                    break
             points = _admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
     return best
 
 
 def _admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:
-    # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the ball.
+    # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the
+    # ball.
     return namespace(clean).clip(clean + threat.project(points - clean, eps), 0.0, 1.0)
 
 

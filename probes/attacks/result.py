@@ -42,7 +42,8 @@ def nothing_found(images: Array) -> AttackResult:
 
 
 def keep_worst(best: AttackResult, rows: Array, images: Array, evaluation: Evaluation) -> None:
-    """Write the points that beat `best` into its arrays: reaching the goal beats any value, then the value counts."""
+    """Write the points that beat `best` into its arrays: reaching the goal beats any value, then the value
+    counts."""
     value, adversarial = best.value[rows], best.adversarial[rows]
     better = (evaluation.adversarial & ~adversarial) | (
         (evaluation.adversarial == adversarial) & (evaluation.value > value)

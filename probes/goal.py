@@ -1,0 +1,71 @@
+"""What a probe wants the classifier to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from probes.arrays import Array, full_like_samples, namespace
+from probes.losses import UNTARGETED
+
+DECISIVE = 1e-6
+"""A goal counts as reached only if it is won by more than this part of the largest logit. The margin is
+several times float32's rounding, so the same image gives the same class in a batch of another size."""
+
+CLAIMED = 1e-4
+"""The lead at which an attack stops: large enough that the served classifier, whose graph rounds differently
+from the gradient's, agrees."""
+
+
+class Assessment(NamedTuple):
+    """How far a goal is, sample by sample."""
+
+    margin: Array
+    """float32[N], in logits; negative once the goal is reached, 0 where the logits are not finite."""
+    reached: Array
+    """bool[N]: never where the logits are not finite."""
+    finite: Array
+    """bool[N]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """To lose `label`, or, with a `target`, to reach it. Both are class indices."""
+
+    label: int
+    target: int | None = None
+
+    def assess(self, logits: Array, *, lead: float = DECISIVE) -> Assessment:
+        """How far the goal is, from logits [N, K].
+
+        The margin is, untargeted, the label's logit less the largest other one; targeted, the largest other
+        one less the target's. The goal is reached where that is negative by more than `lead` times the
+        largest logit.
+        """
+        xp = namespace(logits)
+        finite = xp.all(xp.isfinite(logits), axis=1)
+        if not bool(xp.all(finite)):
+            logits = xp.where(finite[:, None], logits, xp.zeros_like(logits))
+        wanted = self.label if self.target is None else self.target
+        others = xp.concat((logits[:, :wanted], logits[:, wanted + 1 :]), axis=1)
+        margin = logits[:, wanted] - xp.max(others, axis=1)
+        if self.target is not None:
+            margin = -margin
+        return Assessment(margin, -margin > lead * xp.max(abs(logits), axis=1), finite)
+
+    def reached_by(self, index: int) -> bool:
+        """Whether predicting class `index` is what the goal wants."""
+        return index != self.label if self.target is None else index == self.target
+
+    def labels(self, like: Array) -> Array:
+        """int64[N]: the label once per sample of `like`."""
+        return _classes(like, self.label)
+
+    def targets(self, like: Array) -> Array:
+        """int64[N]: the target once per sample of `like`, -1 without one."""
+        return _classes(like, UNTARGETED if self.target is None else self.target)
+
+
+def _classes(like: Array, index: int) -> Array:
+    xp = namespace(like)
+    return xp.astype(full_like_samples(like, float(index)), xp.int64)

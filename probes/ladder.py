@@ -1,0 +1,213 @@
+"""PGD on one image at several eps and restarts in one batch, judged by the margin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from probes.arrays import Array
+from probes.attacks.pgd import pgd
+from probes.budget import Budget
+from probes.classifier import Classifier, Gradient
+from probes.findings import Findings, batch_rows
+from probes.losses import Loss
+from probes.rungs import Rungs, Trace
+from probes.threat import Threat
+
+
+_ROUNDING = 1e-7
+"""The attack's ball is smaller by this much, so that its float32 points lie inside the true one."""
+
+
+class Climb(NamedTuple):
+    """How each row of one batch climbed. The lead is the negative margin: positive where the goal is
+    reached."""
+
+    eps: Array
+    """float64[M]."""
+    fresh: Array
+    """bool[M]: started at the clean image or from noise, not from an earlier example."""
+    completed: Array
+    """bool[M]: took all its steps without reaching the goal."""
+    start: Array
+    """Lead at the first point: float32[M]."""
+    late: Array
+    """Best lead within the first three quarters of the steps: float32[M]."""
+    end: Array
+    """Best lead: float32[M]."""
+    evaluations: int
+    flat: int
+    """Evaluations whose gradient was zero everywhere or not finite."""
+
+
+class Ladder:
+    """Attacks the findings' clean image, a rung for each eps, and hands what it finds to the findings.
+
+    An example at one eps is admissible at every larger one, so it ends all rungs above it at once; every rung
+    takes its restarts side by side in the batch. The point that is kept is the one with the worst margin,
+    whatever loss was climbed, so that restarts with different losses compare.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        findings: Findings,
+        *,
+        threat: Threat,
+        losses: Sequence[Loss],
+        seed: int,
+        budget: Budget,
+        on_step: Callable[[], None],
+    ) -> None:
+        self.classifier = classifier
+        self.findings = findings
+        self.threat = threat
+        self.budget = budget
+        self.climbs: list[Climb] = []
+        self.attacked: set[float] = set()
+        """The eps that runs were started at."""
+        self.completed: dict[float, int] = {}
+        """How many runs took all their steps in vain, by eps."""
+        self._losses = losses
+        self._seed = seed
+        self._on_step = on_step
+
+    def gradient(self, loss: Loss) -> Gradient:
+        """One forward and backward pass at the clean image."""
+        clean, goal = self.findings.clean[None], self.findings.goal
+        self.budget.gradient_evaluations += 1
+        losses = np.full((1,), int(loss), dtype=np.int64)
+        return self.classifier.gradient(clean, goal.labels(clean), goal.targets(clean), losses)
+
+    def tested(self, restarts: int = 1) -> list[float]:
+        """The eps at which that many runs took all their steps and found nothing, ascending."""
+        return sorted(eps for eps, count in self.completed.items() if count >= restarts)
+
+    def climb(
+        self,
+        radii: Sequence[float],
+        *,
+        restarts: int,
+        steps: int,
+        start: Array | None = None,
+        first_restart: int = 0,
+        eight_bit: bool = False,
+        findings: Findings | None = None,
+    ) -> None:
+        """One PGD run for each eps and restart.
+
+        Args:
+            start: float32[C, H, W], where restart 0 starts (projected into each ball); the clean image
+                without it. All other restarts start from noise, the same for every eps up to its size.
+            first_restart: number of the first restart, which keys its noise and picks its loss.
+            eight_bit: evaluate the 8-bit roundings of the points, inside the ball, instead of the points.
+            findings: where examples go, if not to the ladder's own.
+        """
+        runs = [
+            (eps, restart)
+            for restart in range(first_restart, first_restart + restarts)
+            for eps in sorted(radii)
+        ]
+        chunk = batch_rows(self.findings.clean)
+        target = self.findings if findings is None else findings
+        for first in range(0, len(runs), chunk):
+            open_runs = [
+                run for run in runs[first : first + chunk] if not target.flipped(run[0], eight_bit=eight_bit)
+            ]
+            if not open_runs or self.budget.stop():
+                continue
+            climb = self._batch(open_runs, steps=steps, start=start, eight_bit=eight_bit, findings=target)
+            if target is self.findings and not eight_bit:
+                self.climbs.append(climb)
+                self.attacked.update(float(eps) for eps in climb.eps)
+                for eps in climb.eps[climb.completed]:
+                    if target.flipped(eps):
+                        continue
+                    self.completed[float(eps)] = self.completed.get(float(eps), 0) + 1
+
+    def _batch(
+        self,
+        runs: Sequence[tuple[float, int]],
+        *,
+        steps: int,
+        start: Array | None,
+        eight_bit: bool,
+        findings: Findings,
+    ) -> Climb:
+        eps = np.asarray([run[0] for run in runs])
+        restarts = np.asarray([run[1] for run in runs], dtype=np.int64)
+        radii = np.maximum(eps * (1.0 - _ROUNDING) - _ROUNDING, 0.0).astype(np.float32)
+        images = np.repeat(findings.clean[None], len(runs), axis=0)
+        losses = np.asarray(
+            [int(self._losses[restart % len(self._losses)]) for restart in restarts], dtype=np.int64
+        )
+        rungs = Rungs(
+            self.classifier,
+            goal=findings.goal,
+            threat=self.threat,
+            clean=images,
+            eps=eps,
+            losses=losses,
+            eight_bit=eight_bit,
+            budget=self.budget,
+        )
+        trace = Trace(len(runs), steps, self._on_step)
+        result = pgd(
+            rungs,
+            images,
+            threat=self.threat,
+            eps=radii,
+            steps=steps,
+            start=self._starts(images, radii, restarts, start),
+            early_stop=True,
+            budget=self.budget,
+            on_step=trace,
+        )
+        self._hand_over(rungs, result.images, result.value, eps, findings)
+        return Climb(
+            eps=eps,
+            fresh=(restarts > 0) | (start is None),
+            completed=(trace.taken == steps) & (eps < rungs.ceiling),
+            start=trace.start,
+            late=trace.late,
+            end=trace.end,
+            evaluations=trace.evaluations,
+            flat=trace.flat,
+        )
+
+    def _starts(self, images: Array, radii: Array, restarts: Array, start: Array | None) -> Array:
+        points = images.copy()
+        if start is not None:
+            points[restarts == 0] = start
+        noisy = restarts > 0
+        if np.any(noisy):
+            # Keyed by the restart alone, so that every eps starts in the same direction.
+            noise = self.threat.random_start(
+                images[noisy], radii[noisy], seed=self._seed, samples=restarts[noisy], restart=0
+            )
+            points[noisy] = np.clip(images[noisy] + noise, 0.0, 1.0)
+        return points
+
+    def _hand_over(self, rungs: Rungs, images: Array, values: Array, eps: Array, findings: Findings) -> None:
+        if rungs.caught:
+            rows = np.concatenate([rows for rows, _ in rungs.caught])
+            points = np.concatenate([points for _, points in rungs.caught])
+            if rungs.eight_bit:
+                findings.judge_levels(points)
+            else:
+                findings.judge(points, eps[rows], claimed=True)
+        if rungs.eight_bit:
+            return
+        held = [
+            _worst_row(eps, values, one)
+            for one in np.unique(eps[(eps < rungs.ceiling) & np.isfinite(values)])
+        ]
+        if held:
+            findings.judge(images[held], eps[held])
+
+
+def _worst_row(eps: Array, values: Array, one: float) -> int:
+    rows = np.flatnonzero(eps == one)
+    return int(rows[np.argmax(values[rows])])

@@ -1,0 +1,274 @@
+"""How robust is one prediction: the whole of a probe, without HTTP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from probes import evidence, summary
+from probes.arrays import Array
+from probes.budget import Budget
+from probes.classifier import Classifier, Gradient
+from probes.findings import Findings
+from probes.goal import Goal
+from probes.ladder import Ladder
+from probes.losses import Loss
+from probes.minimal_eps import (
+    EIGHT_BIT_STEPS,
+    bracket,
+    linear_estimate,
+    search,
+    search_bound,
+    search_eight_bit,
+)
+from probes.prediction import predictions
+from probes.report import Check, MinimalEps, ProbeReport, Spent
+from probes.request import LOSSES, ProbeError, ProbeRequest
+from probes.threat import threat_named
+from probes.verdict import decide, meaning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a probe is. `held` and `flipped` as in the report; `bound` is the most gradient evaluations it
+    can take."""
+
+    gradient_evaluations: int
+    bound: int
+    held: float | None
+    flipped: float | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def gradient_evaluations_bound(request: ProbeRequest) -> int:
+    """The most gradient evaluations that `request` can take, known before it starts."""
+    steps, restarts = request.steps, request.restarts
+    if request.eps is None:
+        attack = search_bound(steps=steps, restarts=restarts)
+    else:
+        rungs = len(set(request.eps))
+        attack = rungs * (restarts * (steps + 1) + min(steps, EIGHT_BIT_STEPS) + 1)
+    checks = evidence.full_evidence_bound(steps=steps, restarts=restarts) if request.evidence == "full" else 0
+    return 1 + attack + checks
+
+
+def probe(
+    classifier: Classifier,
+    image: Array,
+    request: ProbeRequest,
+    *,
+    trained_eps: float | None,
+    budget: Budget,
+    progress: OnProgress | None = None,
+) -> ProbeReport:
+    """Attacks one image and reports how robust its prediction is.
+
+    The verdict is about the largest eps asked for; in a search about `trained_eps`, or the end of the search
+    where that is smaller or the former unknown.
+
+    Args:
+        classifier: over NumPy arrays.
+        image: float32[3, H, W] or [1, 3, H, W] in [0, 1], as the model sees it.
+        trained_eps: the eps the model was trained for in the norm of the request, None if there is none.
+        budget: deadline and cancellation, asked before every evaluation. When it says stop, the report holds
+            what was found until then.
+        progress: told after every step.
+
+    Raises:
+        ProbeError: if the image, the label or the target does not suit the classifier.
+    """
+    started = budget.clock()
+    clean = _image(image)
+    logits = _clean_logits(classifier, clean, budget)
+    goal = _goal(request, logits)
+    findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)
+    findings.record_clean(logits)
+    verdict_eps = _verdict_eps(request, clean.size, trained_eps)
+    ladder = _ladder(classifier, findings, request, budget, progress)
+    checks: list[Check] = []
+    noise: dict[float, float | None] = {}
+    if findings.flipped(0.0):
+        checks.append(_already_reached(request))
+    elif verdict_eps > 0 and not budget.stop():
+        gradient = ladder.gradient(Loss.MARGIN)
+        _attack(ladder, request, gradient, margin=float(goal.assess(logits).margin[0]),
+        verdict_eps=verdict_eps) radii = [eps for eps in summary.radii(ladder, request) if eps > 0]
+        noise = dict(zip(radii, evidence.noise_margins(ladder, radii, seed=request.seed), strict=True))
+        checks += _evidence(ladder, request, logits, gradient, verdict_eps=verdict_eps, noise=noise)
+    verdict = decide(
+        flipped=findings.flipped(verdict_eps),
+        attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(request.restarts),
+        exhausted=budget.exhausted,
+        checks=checks,
+    )
+    held, flipped = bracket(ladder, findings)
+    nearest = findings.smallest(eight_bit=True)
+    return ProbeReport(
+        prediction=predictions(logits)[0],
+        height=clean.shape[1],
+        width=clean.shape[2],
+        norm=request.norm,
+        eps=verdict_eps,
+        verdict=verdict,
+        meaning=meaning(verdict, verdict_eps, request, checks, exhausted=budget.exhausted),
+        minimal_eps=MinimalEps(held=held, flipped=flipped),
+        minimal_eps_8bit=None if nearest is None else nearest.eps,
+        curve=tuple(
+            summary.curve_point(ladder, eps, noise.get(eps)) for eps in summary.radii(ladder, request)
+        ),
+        budget=Spent(
+            steps=request.steps,
+            restarts=request.restarts,
+            loss=request.loss,
+            gradient_evaluations=budget.gradient_evaluations,
+            forward_evaluations=budget.forward_evaluations,
+            seconds=budget.clock() - started,
+            seed=request.seed,
+            exhausted=budget.exhausted,
+        ),
+        evidence=tuple(checks),
+        images=summary.images(findings, request),
+    )
+
+
+def _image(image: Array) -> Array:
+    if image.ndim == 4 and image.shape[0] == 1:
+        image = image[0]
+    if image.ndim != 3 or image.dtype != np.float32:
+        raise ProbeError(
+            "image",
+            f"the image is {image.dtype}{list(image.shape)}; give one image, float32[3, H, W] in [0, 1]",
+        )
+    if not bool(np.all((image >= 0.0) & (image <= 1.0))):
+        raise ProbeError("image", "the image has values outside of [0, 1]; scale it to [0, 1] first")
+    return np.ascontiguousarray(image)
+
+
+def _clean_logits(classifier: Classifier, clean: Array, budget: Budget) -> Array:
+    budget.forward_evaluations += 1
+    logits = classifier.logits(clean[None])
+    if logits.shape[1] < 2:
+        raise ProbeError("model", "the model knows one class only, so there is no other answer to flip to")
+    if not bool(np.all(np.isfinite(logits))):
+        raise ProbeError(
+            "model", "the model's logits for this image are not finite numbers, so it gives no answer"
+        )
+    return logits
+
+
+def _goal(request: ProbeRequest, logits: Array) -> Goal:
+    for field, index in (("label", request.label), ("target", request.target)):
+        if index is not None and not 0 <= index < logits.shape[1]:
+            raise ProbeError(field, f"{field} is {index}; the model's classes are 0 to {logits.shape[1] - 1}")
+    predicted = int(np.argmax(logits[0]))
+    return Goal(label=predicted if request.label is None else request.label, target=request.target)
+
+
+def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) -> float:
+    largest = 1.0 if request.norm == "linf" else math.sqrt(values)
+    asked = max(request.eps) if request.eps is not None else request.search_end(values)
+    if asked > largest:
+        field = "eps" if request.eps is not None else "max_eps"
+        raise ProbeError(
+            field, f"{field} is {asked}; no two images of this size are further apart than {largest:.6g}"
+        )
+    if request.eps is None and trained_eps is not None:
+        return min(asked, trained_eps)
+    return asked
+
+
+def _ladder(
+    classifier: Classifier,
+    findings: Findings,
+    request: ProbeRequest,
+    budget: Budget,
+    progress: OnProgress | None,
+) -> Ladder:
+    bound = gradient_evaluations_bound(request)
+
+    def on_step() -> None:
+        if progress is not None:
+            held, flipped = bracket(ladder, findings)
+            progress(
+                Progress(
+                    gradient_evaluations=budget.gradient_evaluations, bound=bound, held=held, flipped=flipped
+                )
+            )
+
+    ladder = Ladder(
+        classifier,
+        findings,
+        threat=threat_named(request.norm),
+        losses=LOSSES[request.loss],
+        seed=request.seed,
+        budget=budget,
+        on_step=on_step,
+    )
+    return ladder
+
+
+def _attack(
+    ladder: Ladder, request: ProbeRequest, gradient: Gradient, *, margin: float, verdict_eps: float
+) -> None:
+    findings, steps, restarts = ladder.findings, request.steps, request.restarts
+    if request.eps is None:
+        max_eps = request.search_end(findings.clean.size)
+        search(
+            ladder,
+            estimate=linear_estimate(margin, gradient.gradient, request.norm),
+            max_eps=max_eps,
+            verdict_eps=verdict_eps,
+            steps=steps,
+            restarts=restarts,
+        )
+        search_eight_bit(ladder, max_eps=max_eps, steps=steps)
+        return
+    radii = [eps for eps in sorted(set(request.eps)) if eps > 0]
+    ladder.climb(radii, restarts=restarts, steps=steps)
+    example = findings.smallest()
+    if example is not None:
+        flipped = [eps for eps in radii if findings.flipped(eps)]
+        ladder.climb(
+            flipped, restarts=1, steps=min(steps, EIGHT_BIT_STEPS), start=example.image, eight_bit=True
+        )
+
+
+def _evidence(
+    ladder: Ladder,
+    request: ProbeRequest,
+    clean_logits: Array,
+    gradient: Gradient,
+    *,
+    verdict_eps: float,
+    noise: dict[float, float | None],
+) -> list[Check]:
+    findings, steps, restarts = ladder.findings, request.steps, request.restarts
+    held = bracket(ladder, findings).held
+    eps = held if findings.flipped(verdict_eps) else verdict_eps
+    checks: list[Check | None] = [evidence.gradient_not_zero(ladder)]
+    if eps and eps in ladder.completed:
+        margin = float(findings.goal.assess(clean_logits).margin[0])
+        checks += evidence.attack_worked(
+            ladder, eps, clean_margin=margin, gradient=gradient, noise_margin=noise.get(eps)
+        )
+        if request.evidence == "full":
+            checks.append(evidence.larger_budget_agrees(ladder, eps, steps=steps, restarts=restarts))
+    if request.evidence == "full":
+        checks.append(evidence.huge_eps_flips(ladder, steps=steps))
+    if not ladder.budget.stop():
+        checks += evidence.served_answers(ladder, clean_logits, gradient)
+    checks.append(evidence.flips_persist(ladder, restarts=restarts))
+    return [check for check in checks if check is not None]
+
+
+def _already_reached(request: ProbeRequest) -> Check:
+    if request.target is not None:
+        detail = "the unperturbed image is already classified as the target"
+    else:
+        detail = "the unperturbed image is already classified otherwise than the given label"
+    return Check(check="clean_image_has_the_label", passed=False, detail=detail)

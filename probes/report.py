@@ -1,0 +1,170 @@
+"""The robustness report of one image, and its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from probes.arrays import Array
+from probes.prediction import Prediction
+from probes.threat import Norm
+
+Verdict: TypeAlias = Literal["flipped", "held", "inconclusive"]
+Encode: TypeAlias = Callable[[Array], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """What is known about one ball. All fields but eps are None where it was not attacked.
+
+    `margin` is the smallest logit margin seen inside the ball (negative: the goal is reached), `noise_margin`
+    the smallest one under uniform noise of this size. `prediction` is the answer for the nearest example
+    inside the ball, the 8-bit one if there is one; without an example, for the point of the smallest margin.
+    """
+
+    eps: float
+    flipped: bool | None
+    flipped_8bit: bool | None
+    prediction: Prediction | None
+    margin: float | None
+    noise_margin: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinimalEps:
+    """`held`: the largest eps attacked in vain; `flipped`: the measured distance of the nearest example."""
+
+    held: float | None
+    flipped: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was asked of the attack and what it took."""
+
+    steps: int
+    restarts: int
+    loss: str
+    gradient_evaluations: int
+    forward_evaluations: int
+    seconds: float
+    seed: int
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One piece of evidence for or against trusting a `held`."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The nearest 8-bit example and what it changes, float32[3, H, W] in [0, 1].
+
+    `adversarial` lies on the 8-bit grid, so a file holds it exactly; `prediction` is the served answer for it
+    and `eps` its distance. `difference` is grey where nothing changed, with the change amplified to the full
+    range. `reason` says why an image is missing.
+    """
+
+    adversarial: Array | None = None
+    difference: Array | None = None
+    prediction: Prediction | None = None
+    eps: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """The answer to a probe."""
+
+    prediction: Prediction
+    height: int
+    width: int
+    norm: Norm
+    eps: float
+    verdict: Verdict
+    meaning: str
+    minimal_eps: MinimalEps
+    minimal_eps_8bit: float | None
+    curve: tuple[CurvePoint, ...]
+    budget: Spent
+    evidence: tuple[Check, ...]
+    images: Images
+
+    def to_dict(
+        self, *, classes: Sequence[str] | None = None, encode: Encode | None = None
+    ) -> dict[str, Any]:
+        """The report as JSON values; a field without a value is None.
+
+        Args:
+            classes: names of the classes; their numbers without it.
+            encode: turns an image float32[3, H, W] into text; without it the images are None.
+        """
+
+        def image(pixels: Array | None) -> str | None:
+            return None if pixels is None or encode is None else encode(pixels)
+
+        return {
+            "prediction": _answer(self.prediction, classes, index=True),
+            "space": {"name": "model_input", "height": self.height, "width": self.width},
+            "threat": {"norm": self.norm, "eps": self.eps},
+            "verdict": self.verdict,
+            "meaning": self.meaning,
+            "minimal_eps": {"held": self.minimal_eps.held, "flipped": self.minimal_eps.flipped},
+            "minimal_eps_8bit": self.minimal_eps_8bit,
+            "curve": [
+                {
+                    "eps": point.eps,
+                    "flipped": point.flipped,
+                    "flipped_8bit": point.flipped_8bit,
+                    **_answer(point.prediction, classes, index=False),
+                    "margin": point.margin,
+                    "noise_margin": point.noise_margin,
+                }
+                for point in self.curve
+            ],
+            "budget": {
+                "steps": self.budget.steps,
+                "restarts": self.budget.restarts,
+                "loss": self.budget.loss,
+                "gradient_evaluations": self.budget.gradient_evaluations,
+                "forward_evaluations": self.budget.forward_evaluations,
+                "seconds": self.budget.seconds,
+                "seed": self.budget.seed,
+                "exhausted": self.budget.exhausted,
+            },
+            "evidence": [
+                {"check": check.check, "passed": check.passed, "detail": check.detail}
+                for check in self.evidence
+            ],
+            "images": {
+                "adversarial": image(self.images.adversarial),
+                "difference": image(self.images.difference),
+                **_answer(self.images.prediction, classes, index=True),
+                "eps": self.images.eps,
+                "reason": self.images.reason,
+            },
+        }
+
+
+def amplified_difference(adversarial: Array, clean: Array) -> Array:
+    """adversarial - clean as an image: grey is no change, and the largest change reaches 0 or 1."""
+    delta = np.asarray(adversarial, dtype=np.float32) - clean
+    peak = float(np.max(np.abs(delta)))
+    return 0.5 + delta * np.float32(0.5 / peak) if peak > 0 else np.full_like(delta, 0.5)
+
+
+def _answer(prediction: Prediction | None, classes: Sequence[str] | None, *, index: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {"label": None, "index": None, "probability": None}
+    if prediction is not None:
+        answer["label"] = str(prediction.index) if classes is None else classes[prediction.index]
+        answer["index"] = prediction.index
+        answer["probability"] = prediction.probability
+    return answer if index else {name: value for name, value in answer.items() if name != "index"}

@@ -1,0 +1,123 @@
+"""What a probe is asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from probes.losses import Loss
+from probes.threat import Norm
+
+LossName: TypeAlias = Literal["auto", "cross-entropy", "margin", "dlr"]
+Evidence: TypeAlias = Literal["quick", "full"]
+Include: TypeAlias = Literal["adversarial", "difference"]
+
+LOSSES: dict[str, tuple[Loss, ...]] = {
+    "auto": (Loss.MARGIN, Loss.CROSS_ENTROPY),
+    "cross-entropy": (Loss.CROSS_ENTROPY,),
+    "margin": (Loss.MARGIN,),
+    "dlr": (Loss.DLR,),
+}
+"""The losses that the restarts take in turn. "auto" alternates, so a model cannot hide behind one saturated
+loss."""
+
+MAX_EPS_LINF = 0.25
+MAX_EPS_L2_PER_VALUE = 0.09
+"""Default end of the search in l2, times the square root of the number of values: 5.0 for 32 x 32 x 3."""
+
+
+class ProbeError(ValueError):
+    """A probe that cannot be done as asked; `field` names the parameter, or "image" or "model"."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """The parameters of one probe.
+
+    Attributes:
+        norm: "linf" or "l2", over all values of the image as the model sees it.
+        eps: radii to attack at, in units of [0, 1] pixels. Without them the probe searches the smallest that
+            flips.
+        max_eps: end of that search; 0.25 for l-inf, 0.09 sqrt(values) for l2 without it. Not together with
+            `eps`.
+        steps: steps of each PGD run.
+        restarts: PGD runs at each eps.
+        loss: what the attack climbs; "auto" alternates margin and cross-entropy over the restarts.
+        label: index of the class to be lost; the predicted one without it.
+        target: index of the class to be reached; any other than the label without it.
+        seed: of all random numbers.
+        evidence: "quick" checks cost little; "full" also attacks with a larger budget and at a huge eps.
+        include: which images the report holds.
+
+    Raises:
+        ProbeError: for a value outside of what is accepted, naming the field.
+    """
+
+    norm: Norm = "linf"
+    eps: tuple[float, ...] | None = None
+    max_eps: float | None = None
+    steps: int = 20
+    restarts: int = 2
+    loss: LossName = "auto"
+    label: int | None = None
+    target: int | None = None
+    seed: int = 0
+    evidence: Evidence = "quick"
+    include: frozenset[Include] = frozenset()
+
+    def __post_init__(self) -> None:
+        _one_of("norm", self.norm, get_args(Norm))
+        _one_of("loss", self.loss, tuple(LOSSES))
+        _one_of("evidence", self.evidence, get_args(Evidence))
+        for name in self.include:
+            _one_of("include", name, get_args(Include))
+        _at_least("steps", self.steps, 1)
+        _at_least("restarts", self.restarts, 1)
+        _at_least("seed", self.seed, 0)
+        if self.seed >= 2**64:
+            raise ProbeError("seed", f"seed is {self.seed}; give a whole number below 2**64")
+        self._check_radii()
+        if self.label is not None and self.label == self.target:
+            raise ProbeError("target", f"label and target are both class {self.label}; give different ones")
+
+    def _check_radii(self) -> None:
+        if self.eps is not None:
+            if not self.eps:
+                raise ProbeError("eps", "eps is an empty list; give one or several values, or none to search")
+            if self.max_eps is not None:
+                raise ProbeError("max_eps", "max_eps ends the search and eps replaces it; give one of them")
+            for eps in self.eps:
+                self._check_radius("eps", eps)
+        if self.max_eps is not None:
+            self._check_radius("max_eps", self.max_eps)
+            if self.max_eps == 0:
+                raise ProbeError("max_eps", "max_eps is 0; give a value above 0")
+
+    def _check_radius(self, field: str, eps: float) -> None:
+        largest = 1.0 if self.norm == "linf" else math.inf
+        if not (math.isfinite(eps) and 0.0 <= eps <= largest):
+            bound = "from 0 to 1" if self.norm == "linf" else "of 0 or more"
+            raise ProbeError(
+                field, f"{field} is {eps}; for {self.norm} give numbers {bound}, in [0, 1] pixel units"
+            )
+
+    def search_end(self, values: int) -> float:
+        """Where the search ends, for images of so many values."""
+        if self.max_eps is not None:
+            return self.max_eps
+        return MAX_EPS_LINF if self.norm == "linf" else MAX_EPS_L2_PER_VALUE * math.sqrt(values)
+
+
+def _one_of(field: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise ProbeError(field, f"{field} is {value!r}; accepted are: {', '.join(accepted)}")
+
+
+def _at_least(field: str, value: int, least: int) -> None:
+    if value < least:
+        raise ProbeError(field, f"{field} is {value}; give a whole number of {least} or more")

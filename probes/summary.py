@@ -1,0 +1,55 @@
+"""The parts of a report, read from the findings."""
+
+from __future__ import annotations
+
+from probes.eight_bit import from_levels, is_eight_bit, to_levels
+from probes.findings import Findings
+from probes.ladder import Ladder
+from probes.report import CurvePoint, Images, amplified_difference
+from probes.request import ProbeRequest
+
+
+def radii(ladder: Ladder, request: ProbeRequest) -> list[float]:
+    """The eps of the curve, ascending: what was asked, or, in a search, 0 and every eps attacked."""
+    if request.eps is not None:
+        return sorted(set(request.eps))
+    return sorted({0.0, *ladder.attacked})
+
+
+def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> CurvePoint:
+    """What the findings say about the ball of radius `eps`."""
+    findings = ladder.findings
+    flipped = findings.flipped(eps)
+    if not flipped and eps > 0 and eps not in ladder.completed:
+        return CurvePoint(
+            eps=eps, flipped=None, flipped_8bit=None, prediction=None, margin=None, noise_margin=noise_margin
+        )
+    flipped_8bit = findings.flipped(eps, eight_bit=True)
+    worst = findings.worst(eps)
+    example = findings.smallest(eight_bit=flipped_8bit) if flipped else None
+    named = worst if example is None else example
+    return CurvePoint(
+        eps=eps,
+        flipped=flipped,
+        flipped_8bit=flipped_8bit,
+        prediction=named.prediction,
+        margin=worst.margin,
+        noise_margin=worst.margin if eps == 0 else noise_margin,
+    )
+
+
+def images(findings: Findings, request: ProbeRequest) -> Images:
+    """The nearest 8-bit example as images, as far as they were asked for."""
+    if not request.include:
+        return Images(reason="no images were asked for")
+    example = findings.smallest(eight_bit=True)
+    if example is None:
+        found = findings.smallest() is not None
+        return Images(reason="no example survives rounding to 8 bits" if found else "no example was found")
+    clean = findings.clean if not is_eight_bit(findings.clean) else from_levels(to_levels(findings.clean))
+    return Images(
+        adversarial=example.image if "adversarial" in request.include else None,
+        difference=amplified_difference(example.image, clean) if "difference" in request.include else None,
+        prediction=example.prediction,
+        eps=example.eps,
+    )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 
-@click.command()
+@click.command(short_help="Say which engine runs here, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(*, as_json: bool) -> None:
     """Say which engine would run on this machine, and why not a faster one."""

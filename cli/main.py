@@ -13,7 +13,6 @@ from cli.export import export
 from cli.probe import probe
 from cli.serve import serve
 from cli.train import train
-from cli.triton_repository import triton_repository
 
 
 class _Commands(click.Group):
@@ -39,5 +38,5 @@ def main(*, traceback: bool) -> None:
     """
 
 
-for _command in (train, evaluate, export, serve, probe, doctor, triton_repository):
+for _command in (train, evaluate, export, serve, probe, doctor):
     main.add_command(_command)

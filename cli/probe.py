@@ -29,7 +29,7 @@ _NO_CAPS = {
 _IMAGE_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Say how robust the answer for one image is.")
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", help="name or name/version.  [the server's default model]")
 @model_and_engine_options

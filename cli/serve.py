@@ -22,7 +22,7 @@ SERVICE = "serving.service:Service"
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-@click.command()
+@click.command(short_help="Serve the models over HTTP.")
 @click.option("--host", help="IP address to listen on.  [CLEAD_HOST, else 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [CLEAD_PORT, else 3000]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [CLEAD_WORKERS, else 1]")

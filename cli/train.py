@@ -10,7 +10,7 @@ import click
 CONTINUE_LATER = 130
 
 
-@click.command()
+@click.command(short_help="Train a classifier.")
 @click.argument("recipe")
 @click.option(
     "--data-dir",

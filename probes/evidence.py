@@ -68,8 +68,7 @@ def served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> l
         Check(
             check="served_classifier_confirms",
             passed=findings.unconfirmed == 0,
-            detail=f"{findings.unconfirmed} examples of the attack were not confirmed by the served
-            classifier",
+            detail=f"{findings.unconfirmed} of the attack's examples were not confirmed by the served model",
         ),
         Check(
             check="logits_finite",
@@ -125,8 +124,7 @@ def attack_worked(
             Check(
                 check="noise_does_not_beat_attack",
                 passed=smallest <= noise_margin + slack,
-                detail=f"smallest margin {smallest:.3g} by the attack, {noise_margin:.3g} by noise of the same
-                size",
+                detail=f"smallest margin {smallest:.3g} by the attack, {noise_margin:.3g} by equal noise",
             )
         )
     return checks

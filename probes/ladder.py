@@ -16,7 +16,6 @@ from probes.losses import Loss
 from probes.rungs import Rungs, Trace
 from probes.threat import Threat
 
-
 _ROUNDING = 1e-7
 """The attack's ball is smaller by this much, so that its float32 points lie inside the true one."""
 

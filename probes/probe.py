@@ -96,8 +96,9 @@ def probe(
         checks.append(_already_reached(request))
     elif verdict_eps > 0 and not budget.stop():
         gradient = ladder.gradient(Loss.MARGIN)
-        _attack(ladder, request, gradient, margin=float(goal.assess(logits).margin[0]),
-        verdict_eps=verdict_eps) radii = [eps for eps in summary.radii(ladder, request) if eps > 0]
+        margin = float(goal.assess(logits).margin[0])
+        _attack(ladder, request, gradient, margin=margin, verdict_eps=verdict_eps)
+        radii = [eps for eps in summary.radii(ladder, request) if eps > 0]
         noise = dict(zip(radii, evidence.noise_margins(ladder, radii, seed=request.seed), strict=True))
         checks += _evidence(ladder, request, logits, gradient, verdict_eps=verdict_eps, noise=noise)
     verdict = decide(

@@ -30,8 +30,9 @@ def meaning(
     if verdict == "held":
         return f"{tried} found no image {ball} that changes the answer. That is no proof that there is none."
     if exhausted:
-        return f"No image {ball} that changes the answer was found before the time was up, so nothing can be
-        said."
+        return (
+            f"The time was up before an image {ball} that changes the answer was found: nothing can be said."
+        )
     failed = ", ".join(check.check for check in checks if not check.passed)
     why = f"these checks failed: {failed}" if failed else "the attack could not be carried out in full"
     return f"No image {ball} that changes the answer was found, but the search cannot be trusted: {why}."

@@ -1,0 +1,160 @@
+"""Small classifiers with closed-form gradients, on NumPy and torch alike, and models built to fool an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probes.arrays import Array, flatten, namespace
+from probes.classifier import Classifier, Gradient
+from probes.losses import loss_and_cotangent
+
+SHAPE = (3, 4, 4)
+
+Convert = Callable[[Array], Array]
+"""Turns NumPy arrays into arrays of the library under test."""
+
+
+def to_torch(array: Array) -> Array:
+    """A copy as a torch tensor."""
+    import torch
+
+    return torch.from_numpy(np.array(array))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """logits = W x + b, with weights [K, D]."""
+
+    weights: Array
+    bias: Array
+
+    def logits(self, images: Array) -> Array:
+        return flatten(images) @ self.weights.T + self.bias
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits = self.logits(images)
+        value, cotangent = loss_and_cotangent(logits, labels, targets, losses)
+        return Gradient(logits, value, namespace(images).reshape(cotangent @ self.weights, images.shape))
+
+
+@dataclass(frozen=True)
+class TwoLayer:
+    """logits = V relu(W x + b), with W [H, D] and V [K, H]."""
+
+    first: Array
+    bias: Array
+    second: Array
+
+    def logits(self, images: Array) -> Array:
+        return self._hidden(images) @ self.second.T
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        xp = namespace(images)
+        hidden = self._hidden(images)
+        logits = hidden @ self.second.T
+        value, cotangent = loss_and_cotangent(logits, labels, targets, losses)
+        back = xp.where(hidden > 0, cotangent @ self.second, xp.zeros_like(hidden)) @ self.first
+        return Gradient(logits, value, xp.reshape(back, images.shape))
+
+    def _hidden(self, images: Array) -> Array:
+        before = flatten(images) @ self.first.T + self.bias
+        return namespace(images).clip(before, min=0.0)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Logits times a factor: a factor of 1e4 saturates cross-entropy until its gradient underflows."""
+
+    model: Classifier
+    factor: float
+
+    def logits(self, images: Array) -> Array:
+        return self.model.logits(images) * self.factor
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        xp = namespace(images)
+        logits = self.logits(images)
+        value, cotangent = loss_and_cotangent(logits, labels, targets, losses)
+        total = xp.zeros_like(images)
+        for index in range(logits.shape[1]):
+            total = total + cotangent[:, index, None, None, None] * self._row(images, index)
+        return Gradient(logits, value, total)
+
+    def _row(self, images: Array, index: int) -> Array:
+        assert isinstance(self.model, Linear)
+        return namespace(images).reshape(self.model.weights[index], images.shape[1:])[None] * self.factor
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Rounds the image to a few levels first, so that its true gradient is zero almost everywhere."""
+
+    model: Classifier
+    levels: int = 8
+
+    def logits(self, images: Array) -> Array:
+        return self.model.logits(np.round(images * self.levels) / np.float32(self.levels))
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits = self.logits(images)
+        value, _ = loss_and_cotangent(logits, labels, targets, losses)
+        return Gradient(logits, value, np.zeros_like(images))
+
+
+class Randomised:
+    """Adds noise to its logits, and answers with a gradient of noise."""
+
+    def __init__(self, model: Classifier, *, scale: float = 0.5) -> None:
+        self._model, self._scale = model, scale
+        self._generator = np.random.default_rng(0)
+
+    def logits(self, images: Array) -> Array:
+        logits = self._model.logits(images)
+        return logits + self._noise(logits.shape)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = self._model.gradient(images, labels, targets, losses)
+        return Gradient(logits + self._noise(logits.shape), value, self._noise(gradient.shape))
+
+    def _noise(self, shape: Any) -> Array:
+        return self._generator.normal(scale=self._scale, size=shape).astype(np.float32)
+
+
+def two_class(*, margin: float = 1.0, seed: int = 0) -> Linear:
+    """A linear model of two classes that is surer of class 0 by `margin` at the grey image."""
+    generator = np.random.default_rng(seed)
+    weights = generator.normal(size=(2, 48)).astype(np.float32)
+    middle = weights @ np.full((48,), 0.5, dtype=np.float32)
+    return Linear(weights, np.asarray([margin, 0.0], dtype=np.float32) - middle)
+
+
+def many_class(*, classes: int = 5, seed: int = 0) -> Linear:
+    """A linear model with random weights."""
+    generator = np.random.default_rng(seed)
+    weights = generator.normal(size=(classes, 48)).astype(np.float32)
+    return Linear(weights, generator.normal(size=(classes,)).astype(np.float32))
+
+
+def network(*, classes: int = 5, hidden: int = 24, seed: int = 0) -> TwoLayer:
+    """A network with random weights."""
+    generator = np.random.default_rng(seed)
+    return TwoLayer(
+        first=(generator.normal(size=(hidden, 48)) / 7.0).astype(np.float32),
+        bias=generator.normal(size=(hidden,)).astype(np.float32) * np.float32(0.1),
+        second=(generator.normal(size=(classes, hidden)) / 5.0).astype(np.float32),
+    )
+
+
+def grey() -> Array:
+    """An image in the middle of the box, on the 8-bit grid: float32[3, 4, 4]."""
+    return np.full(SHAPE, 128 / 255, dtype=np.float32)
+
+
+def images(count: int, *, seed: int = 0) -> Array:
+    """Random 8-bit images float32[count, 3, 4, 4]."""
+    levels = np.random.default_rng(seed).integers(0, 256, size=(count, *SHAPE))
+    return levels.astype(np.float32) / np.float32(255)

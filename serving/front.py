@@ -22,6 +22,7 @@ from serving.request_log import LOGGER
 from serving.runtime import Runtime
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -90,7 +91,7 @@ class Front:
         route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
         self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()
         self.runtime.metrics.seconds.labels(route=route).observe(seconds)
-        if self.runtime.settings.access_log:
+        if self.runtime.settings.access_log and not (scope["path"] in QUIET_PATHS and status < 400):
             fields = {
                 "request_id": request_id,
                 "method": scope["method"],

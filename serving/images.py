@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from serving.problems import Problem
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+ACCEPTED = "PNG, JPEG or WebP"
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 BACKGROUND = (255, 255, 255)
 # A JPEG is decoded at no less than this multiple of what is needed, so that the reduction inside the decoder
@@ -40,7 +41,7 @@ def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> 
         Problem: empty_body, unsupported_image, image_too_large or image_broken.
     """
     if not data:
-        raise Problem("empty_body", f"send the bytes of an image: {_accepted()}")
+        raise Problem("empty_body", f"send the bytes of an image: {ACCEPTED}")
     image = _open(data)
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -63,12 +64,20 @@ def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> 
         raise _broken() from error
 
 
-def refuse_bombs() -> None:
-    """Turns Pillow's warning about huge images into an error, for this process."""
+def settle_warnings() -> None:
+    """For this process: Pillow's warning about huge images is an error; those on metadata are silent."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def _open(data: bytes) -> Image.Image:
+    # Looked at first, because Pillow loads its forty other decoders before it says that none of these fits.
+    if not _has_signature(data):
+        raise Problem(
+            "unsupported_image",
+            f"the bytes are not an image of an accepted format; send {ACCEPTED}",
+            accepted=list(MEDIA_TYPES),
+        )
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -76,17 +85,11 @@ def _open(data: bytes) -> Image.Image:
             "image_too_large", f"the image has too many pixels to be opened safely: {error}"
         ) from error
     except Exception as error:
-        if _looks_accepted(data):
-            raise _broken() from error
-        raise Problem(
-            "unsupported_image",
-            f"the bytes are not an image of an accepted format; send {_accepted()}",
-            accepted=list(MEDIA_TYPES),
-        ) from error
+        raise _broken() from error
 
 
-def _looks_accepted(data: bytes) -> bool:
-    return data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or (
+def _has_signature(data: bytes) -> bool:
+    return data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
         data.startswith(b"RIFF") and data[8:12] == b"WEBP"
     )
 
@@ -94,13 +97,9 @@ def _looks_accepted(data: bytes) -> bool:
 def _broken() -> Problem:
     return Problem(
         "image_broken",
-        f"the image is truncated or damaged and cannot be decoded; send a complete {_accepted()}",
+        f"the image is truncated or damaged and cannot be decoded; send a complete {ACCEPTED}",
         accepted=list(MEDIA_TYPES),
     )
-
-
-def _accepted() -> str:
-    return "PNG, JPEG or WebP"
 
 
 def _draft(image: Image.Image, side: int) -> None:

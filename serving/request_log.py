@@ -35,3 +35,5 @@ def configure_logging() -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # It warns about every malformed multipart body; the answer to the client says the same.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from engines.engine import Engine
 from export.bundle import Bundle
 from serving.access import KeyRing, load_keys
-from serving.images import refuse_bombs
+from serving.images import settle_warnings
 from serving.lanes import Lane
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model, ModelRegistry, warm_up
@@ -41,7 +41,7 @@ class Runtime:
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging()
-        refuse_bombs()
+        settle_warnings()
         forget_dead_workers()
         self._startup = asyncio.get_running_loop().run_in_executor(self._loader, self._load_default)
 

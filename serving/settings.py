@@ -125,7 +125,9 @@ class Settings(BaseModel):
     probe_max_eps_values: Count = Field(default=16, description="Most values of `eps` in one probe.")
     probe_max_eps_linf: float = Field(default=0.5, gt=0, le=1, description="Largest `eps` of l-inf probes.")
     probe_max_eps_l2: float = Field(default=20.0, gt=0, le=1e4, description="Largest `eps` of l2 probes.")
-    access_log: bool = Field(default=True, description="One JSON line per request on standard error.")
+    access_log: bool = Field(
+        default=True, description="One JSON line per request on standard error (not for health and metrics)."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

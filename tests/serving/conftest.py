@@ -1,0 +1,125 @@
+"""Bundles, pictures, and a server as a process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from serving.client import Client, ClientError, ServerProblem
+from tests.serving.color_bundle import write_color_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server: its address, its process, and what it has printed."""
+
+    url: str
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def client(self) -> Client:
+        return Client(self.url)
+
+
+StartServer = Callable[..., "contextmanager[Server]"]
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one model in one version."""
+    folder = tmp_path_factory.mktemp("models")
+    write_color_bundle(folder)
+    return folder
+
+
+def clean_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's variables without any setting of ours or of BentoML's, and then `settings`."""
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("CLEAD_", "BENTOML_"))
+    }
+    return inherited | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"} | dict(settings)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_server(
+    home: Path,
+    settings: Mapping[str, str],
+    *,
+    target: str = "serving.service:Service",
+    directory: Path = ROOT,
+) -> Iterator[Server]:
+    """`bentoml serve TARGET` in `directory`, ready when this yields."""
+    port = free_port()
+    home.mkdir(exist_ok=True)
+    log = home / f"server-{port}.log"
+    environment = clean_environment(home, {"CLEAD_PORT": str(port), **settings})
+    command = [sys.executable, "-m", "bentoml", "serve", target]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    server = Server(url=f"http://127.0.0.1:{port}", port=port, process=process, log=log)
+    try:
+        _wait_until_ready(server, settings)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(server: Server, settings: Mapping[str, str]) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            server.client.ready()
+            return
+        except (ClientError, ServerProblem):
+            ended = server.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                pytest.fail(
+                    f"the server did not become ready with {dict(settings)}:\n{server.log.read_text()}"
+                )
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that only ask it things."""
+    settings = {
+        "CLEAD_MODELS_DIR": str(models_dir),
+        "CLEAD_MAX_BODY_BYTES": "2000000",
+        "CLEAD_MAX_IMAGES": "4",
+    }
+    with running_server(tmp_path_factory.mktemp("bentoml"), settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Client:
+    return server.client

@@ -1,0 +1,133 @@
+"""Parameters of /classify and /probe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from export.bundle import Manifest, load_bundle
+from serving.parameters import classify_parameters
+from serving.probe_parameters import (
+    PROBE_PARAMETERS,
+    ProbeParameters,
+    collect_probe_parameters,
+    probe_parameters,
+)
+from serving.problems import Problem
+from serving.settings import Settings
+
+SETTINGS = Settings()
+
+
+@pytest.fixture(scope="module")
+def manifest(models_dir: Path) -> Manifest:
+    return load_bundle(models_dir / "colors" / "1").manifest
+
+
+def _probe(manifest: Manifest, **values: str) -> ProbeParameters:
+    return probe_parameters(collect_probe_parameters(values.items(), ()), manifest, SETTINGS)
+
+
+def test_without_parameters_the_probe_searches_in_the_norm_trained_for(manifest: Manifest) -> None:
+    parameters = _probe(manifest)
+
+    assert parameters.request.norm == "linf"
+    assert parameters.request.eps is None
+    assert parameters.request.max_eps == pytest.approx(0.25)
+    assert parameters.deadline_s == SETTINGS.probe_deadline_ms / 1000
+
+
+def test_every_parameter_arrives(manifest: Manifest) -> None:
+    parameters = _probe(
+        manifest, norm="l2", eps="0.5, 1/4", steps="7", restarts="3", loss="dlr", label="green", target="2",
+        seed="11", deadline_ms="1500", evidence="full", include="difference,adversarial",
+    )  # fmt: skip
+    request = parameters.request
+
+    assert (request.norm, request.eps, request.steps, request.restarts) == ("l2", (0.25, 0.5), 7, 3)
+    assert (request.loss, request.label, request.target, request.seed) == ("dlr", 1, 2, 11)
+    assert (request.evidence, request.include) == ("full", frozenset({"adversarial", "difference"}))
+    assert parameters.deadline_s == 1.5
+
+
+def test_eps_zero_is_the_plain_prediction(manifest: Manifest) -> None:
+    assert _probe(manifest, eps="0").request.eps == (0.0,)
+
+
+def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
+    capped = Settings(probe_max_eps_linf=0.1)
+
+    assert probe_parameters({}, manifest, capped).request.max_eps == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("eps", "-8/255", "from 0 to 0.5"),
+        ("eps", "nan", "from 0 to 0.5"),
+        ("eps", "inf", "from 0 to 0.5"),
+        ("eps", "8", "from 0 to 0.5"),
+        ("eps", "1/0", "from 0 to 0.5"),
+        ("eps", "8/255/3", "from 0 to 0.5"),
+        ("eps", "", "from 0 to 0.5"),
+        ("eps", "0.1,,0.2", "from 0 to 0.5"),
+        ("eps", ",".join(["0.1"] * 17), "at most 16"),
+        ("eps", "9" * 100_000, "from 0 to 0.5"),
+        ("max_eps", "0", "above 0"),
+        ("max_eps", "0.9", "from 0 to 0.5"),
+        ("norm", "l1", "linf, l2"),
+        ("loss", "hinge", "margin"),
+        ("steps", "0", "from 1 to 200"),
+        ("steps", "1e3", "from 1 to 200"),
+        ("steps", "201", "from 1 to 200"),
+        ("steps", "9" * 10_000, "from 1 to 200"),
+        ("restarts", "-1", "from 1 to 20"),
+        ("seed", "-1", "from 0"),
+        ("deadline_ms", "0", "from 1 to 30000"),
+        ("deadline_ms", "30001", "from 1 to 30000"),
+        ("label", "purple", "red, green, blue"),
+        ("label", "3", "from 0 to 2"),
+        ("target", "-1", "from 0 to 2"),
+        ("evidence", "none", "quick, full"),
+        ("include", "everything", "adversarial, difference"),
+    ],
+)
+def test_wrong_values_are_refused_with_what_is_accepted(
+    manifest: Manifest, name: str, value: str, word: str
+) -> None:
+    with pytest.raises(Problem) as caught:
+        _probe(manifest, **{name: value})
+
+    assert caught.value.code == "invalid_parameter"
+    assert caught.value.extensions["parameter"] == name
+    assert word in caught.value.detail
+    assert len(caught.value.detail) < 400
+
+
+def test_parameters_that_exclude_each_other_are_refused(manifest: Manifest) -> None:
+    for values in ({"eps": "0.1", "max_eps": "0.2"}, {"label": "red", "target": "0"}):
+        with pytest.raises(Problem, match="give"):
+            _probe(manifest, **values)
+
+
+def test_unknown_and_repeated_parameters_are_refused() -> None:
+    with pytest.raises(Problem, match=r"epsilon.*accepted are"):
+        collect_probe_parameters([("epsilon", "0.1")], ())
+    with pytest.raises(Problem, match="more than once"):
+        collect_probe_parameters([("eps", "0.1")], [("eps", "0.2")])
+    with pytest.raises(Problem, match="'tops'"):
+        classify_parameters([("tops", "1")], ())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.dictionaries(st.sampled_from(PROBE_PARAMETERS), st.text(max_size=20)))
+def test_any_text_is_understood_or_refused(manifest: Manifest, values: dict[str, str]) -> None:
+    try:
+        parameters = _probe(manifest, **values)
+    except Problem as problem:
+        assert problem.code == "invalid_parameter"
+    else:
+        assert 1 <= parameters.request.steps <= SETTINGS.probe_max_steps

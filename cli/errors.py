@@ -47,6 +47,5 @@ def reported() -> Iterator[None]:
         ours = type(error).__module__.partition(".")[0] in PACKAGES
         if isinstance(error, click.ClickException) or not (ours or isinstance(error, ValueError | OSError)):
             raise
-        message = str(error) or type(error).__name__
-        hint = "(clead --traceback ... shows where this comes from)"
-        raise click.ClickException(f"{message}\n{hint}") from error
+        hint = "" if ours else "\n(clead --traceback ... shows where this comes from)"
+        raise click.ClickException((str(error) or type(error).__name__) + hint) from error

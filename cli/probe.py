@@ -69,6 +69,7 @@ def probe(
     """
     from serving.probe_job import ProbeJob
     from serving.probe_parameters import probe_parameters
+    from serving.problems import Problem
     from serving.runtime import Runtime
 
     _, settings = settings_with(
@@ -81,10 +82,14 @@ def probe(
     if include := ",".join(name for name, path in wanted.items() if path is not None):
         values["include"] = include
     served = Runtime(settings).registry.get(model)
+    try:
+        understood = probe_parameters(values, served.bundle.manifest, settings)
+    except Problem as problem:
+        raise click.UsageError(problem.detail) from problem
     job = ProbeJob(
         model=served,
         data=image.read_bytes(),
-        parameters=probe_parameters(values, served.bundle.manifest, settings),
+        parameters=understood,
         max_pixels=settings.max_pixels,
         deadline=time.monotonic() + deadline,
     )

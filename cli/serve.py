@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from serving.settings import Settings
 
 SERVICE = "serving.service:Service"
-_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_LOOKS = 0.25
+# The socket listens before a worker does: one patient question is answered as soon as one is up.
+_PATIENCE_S = 30.0
 
 
 @click.command(short_help="Serve the models over HTTP.")
@@ -93,7 +95,7 @@ def _reachable(host: str) -> str:
 def _ready(host: str, port: int, ended: threading.Event) -> bool:
     """Waits until `/readyz` answers 200; False when the server ended first."""
     while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-        connection = http.client.HTTPConnection(_reachable(host).strip("[]"), port, timeout=2.0)
+        connection = http.client.HTTPConnection(_reachable(host).strip("[]"), port, timeout=_PATIENCE_S)
         try:
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:

@@ -12,8 +12,8 @@ from probes.findings import Findings
 from probes.ladder import Ladder
 from probes.threat import Norm, dual_norm
 
-FIRST_RUNGS = (0.5, 0.75, 1.0, 1.4)
-"""Where the first batch looks, in multiples of the linear estimate."""
+FIRST_RUNGS = (0.5, 0.8, 1.02, 1.4)
+"""Where the first batch looks, in multiples of the linear estimate; 1.02 is just beyond it."""
 INNER_RUNGS = 4
 """Rungs between the two ends of the bracket in each round."""
 NARROWINGS = 4

@@ -1,4 +1,4 @@
-"""Small classifiers with closed-form gradients, on NumPy and torch alike, and models built to fool an attack."""
+"""Small classifiers with closed-form gradients, on NumPy and torch, and models built to fool an attack."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ class Quantised:
 
 
 class Randomised:
-    """Adds noise to its logits, and answers with a gradient of noise."""
+    """Adds noise to its logits, and to its gradient unless that is `honest`."""
 
-    def __init__(self, model: Classifier, *, scale: float = 0.5) -> None:
-        self._model, self._scale = model, scale
+    def __init__(self, model: Classifier, *, scale: float = 0.5, honest: bool = False) -> None:
+        self._model, self._scale, self._honest = model, scale, honest
         self._generator = np.random.default_rng(0)
 
     def logits(self, images: Array) -> Array:
@@ -118,7 +118,8 @@ class Randomised:
 
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         logits, value, gradient = self._model.gradient(images, labels, targets, losses)
-        return Gradient(logits + self._noise(logits.shape), value, self._noise(gradient.shape))
+        shown = gradient if self._honest else self._noise(gradient.shape)
+        return Gradient(logits + self._noise(logits.shape), value, shown)
 
     def _noise(self, shape: Any) -> Array:
         return self._generator.normal(scale=self._scale, size=shape).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Deadlines and cancellation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from probes.arrays import Array
+from probes.budget import Budget
+from probes.classifier import Gradient
+from probes.probe import probe
+from probes.report import ProbeReport
+from probes.request import ProbeRequest
+from tests.probes.models import Linear, grey, two_class
+
+STEP = 1.0
+"""Seconds that every call of the classifier below takes on its own clock."""
+
+
+class Timed(Linear):
+    """A linear model whose calls move a clock and are logged by the time they started at."""
+
+    def at(self) -> float:
+        return float(len(self.calls)) * STEP
+
+    @property
+    def calls(self) -> list[str]:
+        return self.__dict__.setdefault("log", [])
+
+    def logits(self, images: Array) -> Array:
+        self.calls.append("logits")
+        return super().logits(images)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        self.calls.append("gradient")
+        logits = Linear.logits(self, images)
+        result = Linear(self.weights, self.bias).gradient(images, labels, targets, losses)
+        return Gradient(logits, result.value, result.gradient)
+
+
+def timed() -> Timed:
+    model = two_class()
+    return Timed(model.weights, model.bias)
+
+
+def ask(model: Timed, budget: Budget, **options: Any) -> ProbeReport:
+    return probe(model, grey(), ProbeRequest(**options), trained_eps=4 / 255, budget=budget)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 5.0, 10.0, 24.0, 40.0])
+@pytest.mark.parametrize(
+    "options", [{}, {"eps": (2 / 255,)}, {"eps": (2 / 255,), "evidence": "full"}], ids=str
+)
+def test_no_gradient_is_computed_after_the_deadline(seconds: float, options: dict[str, Any]) -> None:
+    model = timed()
+    report = ask(model, Budget(deadline=seconds, clock=model.at), **options)
+    late = [call for number, call in enumerate(model.calls) if number * STEP >= seconds]
+    assert "gradient" not in late
+    # The clean answer, and confirming what the last batch found on floats and at 8 bits.
+    assert len(late) <= 4
+    if report.verdict != "flipped" and report.budget.exhausted:
+        assert report.verdict == "inconclusive"
+        assert report.meaning.startswith("The time was up")
+
+
+def test_a_generous_deadline_changes_nothing() -> None:
+    model, other = timed(), timed()
+    report = ask(model, Budget(deadline=1e6, clock=model.at), eps=(2 / 255,))
+    assert report.verdict == "held" and not report.budget.exhausted
+    assert report.to_dict()["curve"] == ask(other, Budget(), eps=(2 / 255,)).to_dict()["curve"]
+
+
+def test_what_was_not_attacked_in_time_has_no_value() -> None:
+    model = timed()
+    report = ask(model, Budget(deadline=6.0, clock=model.at), eps=(1 / 255, 2 / 255))
+    assert [point.flipped for point in report.curve] == [None, None]
+    assert [point.margin for point in report.curve] == [None, None]
+    assert report.minimal_eps.held == 0.0 and report.budget.exhausted
+
+
+def test_a_flip_found_in_time_is_reported_after_the_deadline() -> None:
+    model = timed()
+    report = ask(model, Budget(deadline=8.0, clock=model.at), eps=(32 / 255,), steps=4)
+    assert report.verdict == "flipped"
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 10, 30, 100])
+@pytest.mark.parametrize("options", [{}, {"eps": (2 / 255, 3 / 255)}, {"norm": "l2"}], ids=str)
+def test_cancellation_stops_within_one_step(after: int, options: dict[str, Any]) -> None:
+    model = timed()
+    ask(model, Budget(cancelled=lambda: len(model.calls) >= after), **options)
+    late = model.calls[after:]
+    assert "gradient" not in late
+    assert len(late) <= 4
+
+
+def test_a_budget_that_said_stop_keeps_saying_so() -> None:
+    times = iter([5.0, 0.0])
+    budget = Budget(deadline=1.0, clock=lambda: next(times))
+    assert budget.stop() and budget.stop() and budget.exhausted

@@ -1,0 +1,137 @@
+"""Models built to look robust: the probe may flip them or say inconclusive, but never held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probes.arrays import Array
+from probes.budget import Budget
+from probes.classifier import Classifier, Gradient
+from probes.probe import probe
+from probes.report import ProbeReport
+from probes.request import ProbeRequest
+from tests.probes.models import Linear, Quantised, Randomised, Scaled, grey, two_class
+
+QUESTIONS: list[dict[str, Any]] = [
+    {"eps": (2 / 255,)},
+    {"eps": (4 / 255,)},
+    {"eps": (2 / 255, 4 / 255, 16 / 255)},
+    {},
+    {"norm": "l2"},
+    {"norm": "l2", "eps": (0.05,)},
+    {"eps": (4 / 255,), "loss": "cross-entropy"},
+    {"eps": (4 / 255,), "evidence": "full"},
+]
+
+
+def ask(model: Classifier, **options: Any) -> ProbeReport:
+    return probe(model, grey(), ProbeRequest(**options), trained_eps=4 / 255, budget=Budget())
+
+
+def failed(report: ProbeReport) -> set[str]:
+    return {check.check for check in report.evidence if not check.passed}
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+@pytest.mark.parametrize(
+    "model",
+    [Scaled(two_class(), 1e4), Quantised(two_class()), Randomised(two_class())],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_masked_model_never_holds(model: Classifier, question: dict[str, Any]) -> None:
+    report = ask(model, **question)
+    assert report.verdict in ("inconclusive", "flipped")
+    if report.verdict == "inconclusive":
+        assert failed(report) and "cannot be trusted" in report.meaning
+
+
+def test_the_margin_loss_flips_a_saturated_model_that_cross_entropy_cannot() -> None:
+    model = Scaled(two_class(), 1e4)
+    blind = ask(model, eps=(8 / 255,), loss="cross-entropy")
+    # The single step of the evidence climbs the margin, and what it finds counts.
+    assert blind.verdict == "flipped" and {"gradient_not_zero", "flips_persist"} <= failed(blind)
+    seeing = ask(model, eps=(8 / 255,), loss="margin")
+    assert seeing.verdict == "flipped" and not failed(seeing)
+
+
+def test_a_huge_eps_that_flips_nothing_is_named() -> None:
+    assert "huge_eps_flips" in failed(ask(Quantised(two_class()), eps=(2 / 255,), evidence="full"))
+
+
+def test_a_model_that_answers_differently_each_time_is_named() -> None:
+    assert "deterministic" in failed(ask(Randomised(two_class()), eps=(1 / 255,)))
+
+
+class Misleading(Linear):
+    """Its gradient points the wrong way, so the attack walks away from the boundary."""
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = super().gradient(images, labels, targets, losses)
+        return Gradient(logits, value, -gradient)
+
+
+def test_an_attack_that_climbs_down_or_loses_to_noise_is_named() -> None:
+    honest = two_class()
+    report = ask(Misleading(honest.weights, honest.bias), eps=(4 / 255,))
+    assert report.verdict == "inconclusive"
+    assert "loss_rises" in failed(report)
+
+
+class Disagreeing(Linear):
+    """Its gradient graph computes another network than the one that is served."""
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = super().gradient(images, labels, targets, losses)
+        return Gradient(logits + np.asarray([-2.0, 2.0], dtype=np.float32), value, gradient)
+
+
+def test_examples_that_only_the_gradient_graph_sees_are_no_flips() -> None:
+    honest = two_class()
+    report = ask(Disagreeing(honest.weights, honest.bias), eps=(4 / 255,))
+    assert report.verdict == "inconclusive" and report.minimal_eps.flipped is None
+    assert {"served_classifier_confirms", "gradient_graph_agrees"} <= failed(report)
+
+
+class Pocket(Linear):
+    """Flips only very close to the image: the gradient leads past the pocket, noise falls into it."""
+
+    def logits(self, images: Array) -> Array:
+        logits = super().logits(images)
+        moved = np.max(np.abs(images - grey()), axis=(1, 2, 3))
+        pocket = (moved > 0) & (moved < 3.99 / 255)
+        return np.where(pocket[:, None], logits[:, ::-1], logits)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        _, value, gradient = super().gradient(images, labels, targets, losses)
+        return Gradient(super().logits(images), value, gradient)
+
+
+def test_an_example_found_by_noise_is_a_flip_like_any_other() -> None:
+    honest = two_class()
+    report = ask(Pocket(honest.weights, honest.bias), eps=(4 / 255,))
+    assert report.verdict == "flipped"
+
+
+class Undefined(Linear):
+    """Gives no finite answer for any image but one."""
+
+    def logits(self, images: Array) -> Array:
+        logits = super().logits(images)
+        moved = np.any(images != grey(), axis=(1, 2, 3))
+        return np.where(moved[:, None], np.float32(np.nan), logits)
+
+
+def test_logits_that_are_not_finite_are_no_flip_and_are_named() -> None:
+    honest = two_class()
+    report = ask(Undefined(honest.weights, honest.bias), eps=(4 / 255,))
+    assert report.verdict == "inconclusive" and report.minimal_eps.flipped is None
+    assert "logits_finite" in failed(report)
+
+
+def test_a_failed_check_never_weakens_a_flip() -> None:
+    model = Randomised(two_class(margin=0.1), scale=1e-3, honest=True)
+    report = ask(model, eps=(16 / 255,))
+    assert report.verdict == "flipped" and "deterministic" in failed(report)

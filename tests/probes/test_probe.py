@@ -1,0 +1,268 @@
+"""The probe as a whole, on models whose answer is known in closed form."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probes.arrays import Array
+from probes.ball import distances
+from probes.budget import Budget
+from probes.classifier import Classifier
+from probes.eight_bit import from_levels, is_eight_bit, to_levels
+from probes.prediction import predictions
+from probes.probe import Progress, gradient_evaluations_bound, probe
+from probes.report import ProbeReport
+from probes.request import ProbeError, ProbeRequest
+from tests.probes.models import Linear, grey, images, many_class, network, two_class
+
+NORMS = ["linf", "l2"]
+
+
+def ask(model: Classifier, image: Array, *, trained_eps: float | None = None, **options: Any) -> ProbeReport:
+    """Probes, and checks what must hold for every report."""
+    request, budget = ProbeRequest(**options), Budget()
+    report = probe(model, image, request, trained_eps=trained_eps, budget=budget)
+    check_consistency(model, image, report)
+    assert budget.gradient_evaluations <= gradient_evaluations_bound(request)
+    return report
+
+
+def check_consistency(model: Classifier, image: Array, report: ProbeReport) -> None:
+    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+    assert report.prediction == predictions(model.logits(image[None]))[0]
+    if flipped is not None:
+        assert held is None or held < flipped
+        assert report.minimal_eps_8bit is None or report.minimal_eps_8bit >= flipped
+    assert (report.verdict == "flipped") == (flipped is not None and flipped <= report.eps + 1e-9)
+    known = [point for point in report.curve if point.flipped is not None]
+    for lower, higher in itertools.pairwise(known):
+        assert lower.eps < higher.eps
+        assert lower.flipped <= higher.flipped and lower.flipped_8bit <= higher.flipped_8bit
+        assert higher.margin <= lower.margin
+    for point in known:
+        assert point.flipped == (flipped is not None and flipped <= point.eps + 1e-9)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def closed_form(model: Linear, image: Array, norm: str) -> float:
+    """The distance of the nearest class boundary, away from the box."""
+    logits = model.logits(image[None])[0].astype(np.float64)
+    label = int(np.argmax(logits))
+    distances = []
+    for other in range(len(logits)):
+        if other != label:
+            difference = (model.weights[label] - model.weights[other]).astype(np.float64)
+            dual = np.abs(difference).sum() if norm == "linf" else np.sqrt((difference**2).sum())
+            distances.append((logits[label] - logits[other]) / dual)
+    return float(min(distances))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "model", [two_class(), two_class(margin=0.3, seed=4), many_class(), many_class(seed=3)]
+)
+def test_the_search_brackets_the_closed_form_answer(model: Linear, norm: str) -> None:
+    expected = closed_form(model, grey(), norm)
+    report = ask(model, grey(), norm=norm)
+    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+    assert held is not None and flipped is not None
+    assert held <= expected * (1 + 1e-5)
+    assert expected * (1 - 1e-5) <= flipped <= expected * 1.02
+    assert flipped - held <= 0.02 * flipped + 1e-9
+
+
+def test_the_search_knows_the_box() -> None:
+    # From black, values can only rise, so only weights that want them to do count.
+    model, black = two_class(margin=1.0), np.zeros((3, 4, 4), dtype=np.float32)
+    logits = model.logits(black[None])[0].astype(np.float64)
+    label = int(np.argmax(logits))
+    useful = np.maximum((model.weights[1 - label] - model.weights[label]).astype(np.float64), 0.0)
+    expected = float((logits[label] - logits[1 - label]) / useful.sum())
+    report = ask(model, black, max_eps=1.0)
+    assert report.minimal_eps.flipped == pytest.approx(expected, rel=0.02)
+    assert report.minimal_eps.flipped >= expected * (1 - 1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_eight_bit_examples_cost_at_most_what_the_grid_forces(norm: str) -> None:
+    report = ask(two_class(), grey(), norm=norm)
+    flipped, eight_bit = report.minimal_eps.flipped, report.minimal_eps_8bit
+    assert flipped is not None and eight_bit is not None
+    if norm == "linf":
+        assert eight_bit == pytest.approx(math.ceil(flipped * 255) / 255)
+    else:
+        assert eight_bit <= 1.15 * flipped
+
+
+def test_several_eps_in_one_probe() -> None:
+    model = two_class()
+    expected = closed_form(model, grey(), "linf")
+    asked = (0.5 * expected, 0.0, 0.9 * expected, 1.2 * expected, 2 * expected)
+    report = ask(model, grey(), eps=asked)
+    assert [point.eps for point in report.curve] == sorted(asked)
+    assert [point.flipped for point in report.curve] == [False, False, False, True, True]
+    assert report.verdict == "flipped" and report.eps == 2 * expected
+    assert report.minimal_eps.held == 0.9 * expected
+
+
+def test_the_curve_at_eps_0_is_the_plain_prediction() -> None:
+    model = network()
+    image = images(1)[0]
+    point = ask(model, image, eps=(0.0, 0.001)).curve[0]
+    logits = np.sort(model.logits(image[None])[0])
+    assert point.prediction == predictions(model.logits(image[None]))[0]
+    assert point.margin == pytest.approx(float(logits[-1] - logits[-2]), abs=1e-6)
+    assert point.flipped is False
+
+
+def test_eps_0_alone_holds_and_attacks_nothing() -> None:
+    report = ask(network(), images(1)[0], eps=(0.0,))
+    assert (report.verdict, report.budget.gradient_evaluations) == ("held", 0)
+
+
+@pytest.mark.parametrize("evidence", ["quick", "full"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_honest_model_holds_below_its_boundary(norm: str, evidence: str) -> None:
+    eps = 0.8 * closed_form(two_class(), grey(), norm)
+    report = ask(two_class(), grey(), norm=norm, eps=(eps,), evidence=evidence)
+    assert report.verdict == "held", report.evidence
+    assert all(check.passed for check in report.evidence)
+    assert "no proof" in report.meaning
+    full = {"larger_budget_agrees", "huge_eps_flips"}
+    assert (full <= {check.check for check in report.evidence}) == (evidence == "full")
+
+
+def test_a_search_tests_the_eps_trained_for() -> None:
+    expected = closed_form(two_class(), grey(), "linf")
+    below = ask(two_class(), grey(), trained_eps=0.5 * expected)
+    assert (below.verdict, below.eps) == ("held", 0.5 * expected)
+    assert 0.5 * expected in [point.eps for point in below.curve]
+    above = ask(two_class(), grey(), trained_eps=2 * expected)
+    assert (above.verdict, above.eps) == ("flipped", 2 * expected)
+    capped = ask(two_class(), grey(), trained_eps=2 * expected, max_eps=0.5 * expected)
+    assert (capped.verdict, capped.eps) == ("held", 0.5 * expected)
+    assert capped.minimal_eps.flipped is None and capped.minimal_eps_8bit is None
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_returned_image_gives_what_the_report_says(norm: str) -> None:
+    model = network()
+    for image in images(4, seed=2):
+        report = ask(model, image, norm=norm, include=frozenset({"adversarial", "difference"}))
+        found = report.images
+        assert is_eight_bit(found.adversarial)
+        posted = from_levels(to_levels(found.adversarial))
+        answer = predictions(model.logits(posted[None]))[0]
+        assert answer.index == found.prediction.index
+        assert answer.probability == pytest.approx(found.prediction.probability, rel=1e-5)
+        assert found.prediction.index != report.prediction.index
+        assert found.eps == report.minimal_eps_8bit
+        assert float(distances(posted[None], image, norm)[0]) == pytest.approx(found.eps, abs=1e-6)
+        named = [point.prediction for point in report.curve if point.flipped_8bit]
+        assert named and set(named) == {found.prediction}
+        assert found.difference.shape == image.shape
+        assert found.difference.min() >= 0 and found.difference.max() <= 1
+
+
+def test_images_are_left_out_unless_asked_for_and_say_why_they_are_missing() -> None:
+    assert ask(two_class(), grey()).images.reason == "no images were asked for"
+    held = ask(two_class(), grey(), eps=(1 / 255,), include=frozenset({"adversarial"}))
+    assert held.images.adversarial is None and held.images.reason == "no example was found"
+    # A ball smaller than one level of an 8-bit image holds no other 8-bit image.
+    narrow = ask(two_class(margin=0.05), grey(), eps=(0.9 / 255,), include=frozenset({"adversarial"}))
+    assert narrow.verdict == "flipped" and narrow.minimal_eps_8bit is None
+    assert narrow.images.reason == "no example survives rounding to 8 bits"
+
+
+def test_a_label_the_model_does_not_predict_is_flipped_at_eps_0() -> None:
+    model, image = network(), images(1)[0]
+    wrong = (predictions(model.logits(image[None]))[0].index + 1) % 5
+    report = ask(model, image, label=wrong, eps=(0.0, 0.01), include=frozenset({"adversarial"}))
+    assert report.verdict == "flipped"
+    assert (report.minimal_eps.held, report.minimal_eps.flipped, report.minimal_eps_8bit) == (None, 0.0, 0.0)
+    assert all(point.flipped and point.flipped_8bit for point in report.curve)
+    assert report.evidence[0].check == "clean_image_has_the_label" and not report.evidence[0].passed
+    np.testing.assert_array_equal(report.images.adversarial, image)
+    assert report.budget.gradient_evaluations == 0
+
+
+def test_a_target_is_reached_at_its_own_distance() -> None:
+    model, image = many_class(), grey()
+    logits = model.logits(image[None])[0]
+    order = np.argsort(-logits)
+    nearest = ask(model, image, max_eps=1.0).minimal_eps.flipped
+    for target in (int(order[1]), int(order[-1])):
+        report = ask(model, image, target=target, max_eps=1.0, include=frozenset({"adversarial"}))
+        assert report.images.prediction.index == target
+        assert report.minimal_eps.flipped >= nearest * (1 - 1e-6)
+    already = ask(model, image, target=int(order[0]))
+    assert (already.verdict, already.minimal_eps.flipped) == ("flipped", 0.0)
+
+
+def test_the_same_seed_gives_the_same_report_and_a_batch_axis_changes_nothing() -> None:
+    model, image = network(), images(1, seed=5)[0]
+    one, two = (ask(model, image, seed=3).to_dict() for _ in range(2))
+    batched = probe(model, image[None], ProbeRequest(seed=3), trained_eps=None, budget=Budget()).to_dict()
+    for report in (one, two, batched):
+        del report["budget"]["seconds"]
+    assert one == two == batched
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "margin", "dlr"])
+def test_every_loss_finds_the_boundary_of_an_honest_model(loss: str) -> None:
+    expected = closed_form(many_class(), grey(), "linf")
+    flipped = ask(many_class(), grey(), loss=loss).minimal_eps.flipped
+    assert flipped == pytest.approx(expected, rel=0.05)
+
+
+def test_progress_counts_up_to_at_most_its_bound() -> None:
+    told: list[Progress] = []
+    probe(network(), images(1)[0], ProbeRequest(), trained_eps=None, budget=Budget(), progress=told.append)
+    counts = [one.gradient_evaluations for one in told]
+    assert counts == sorted(counts) and counts[-1] <= told[0].bound
+    assert any(one.flipped is not None for one in told)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"label": 5}, "label"),
+        ({"target": -1}, "target"),
+        ({"norm": "l2", "eps": (7.0,)}, "eps"),
+        ({"norm": "l2", "max_eps": 7.0}, "max_eps"),
+    ],
+)
+def test_what_does_not_suit_the_model_is_refused(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(ProbeError) as refused:
+        ask(network(), images(1)[0], **options)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((2, 3, 4, 4), np.float32),
+        np.zeros((4, 4), np.float32),
+        np.zeros((3, 4, 4)),
+        np.full((3, 4, 4), 1.5, np.float32),
+        np.full((3, 4, 4), np.nan, np.float32),
+    ],
+)
+def test_images_that_no_model_sees_are_refused(image: Array) -> None:
+    with pytest.raises(ProbeError, match="image"):
+        probe(network(), image, ProbeRequest(), trained_eps=None, budget=Budget())
+
+
+def test_models_without_an_answer_are_refused() -> None:
+    one = Linear(np.ones((1, 48), np.float32), np.zeros((1,), np.float32))
+    with pytest.raises(ProbeError, match="one class only"):
+        ask(one, grey())
+    broken = Linear(np.full((3, 48), np.nan, np.float32), np.zeros((3,), np.float32))
+    with pytest.raises(ProbeError, match="not finite"):
+        ask(broken, grey())

@@ -1,0 +1,60 @@
+"""What a request accepts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from probes.probe import gradient_evaluations_bound
+from probes.request import ProbeError, ProbeRequest
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "hint"),
+    [
+        ({"norm": "l1"}, "norm", "linf, l2"),
+        ({"loss": "mse"}, "loss", "auto, cross-entropy, margin, dlr"),
+        ({"evidence": "none"}, "evidence", "quick, full"),
+        ({"include": frozenset({"noise"})}, "include", "adversarial, difference"),
+        ({"eps": ()}, "eps", "one or several"),
+        ({"eps": (0.1, -0.1)}, "eps", "0 to 1"),
+        ({"eps": (1.5,)}, "eps", "0 to 1"),
+        ({"eps": (math.nan,)}, "eps", "0 to 1"),
+        ({"norm": "l2", "eps": (math.inf,)}, "eps", "0 or more"),
+        ({"max_eps": 0.0}, "max_eps", "above 0"),
+        ({"max_eps": 2.0}, "max_eps", "0 to 1"),
+        ({"eps": (0.1,), "max_eps": 0.2}, "max_eps", "one of them"),
+        ({"steps": 0}, "steps", "1 or more"),
+        ({"restarts": 0}, "restarts", "1 or more"),
+        ({"seed": -1}, "seed", "0 or more"),
+        ({"seed": 2**64}, "seed", "below"),
+        ({"label": 2, "target": 2}, "target", "different"),
+    ],
+)
+def test_a_wrong_value_names_its_field_and_what_is_accepted(
+    options: dict[str, Any], field: str, hint: str
+) -> None:
+    with pytest.raises(ProbeError, match=hint) as refused:
+        ProbeRequest(**options)
+    assert refused.value.field == field
+
+
+def test_the_search_ends_where_it_is_told_or_at_a_default_that_grows_with_the_image() -> None:
+    assert ProbeRequest(max_eps=0.1).search_end(3072) == 0.1
+    assert ProbeRequest().search_end(3072) == 0.25
+    assert ProbeRequest(norm="l2").search_end(3072) == pytest.approx(4.99, abs=0.01)
+    assert ProbeRequest(norm="l2").search_end(4 * 3072) == pytest.approx(2 * 4.99, abs=0.02)
+
+
+def test_the_bound_grows_with_what_is_asked() -> None:
+    base = gradient_evaluations_bound(ProbeRequest(eps=(0.1,)))
+    for more in (
+        ProbeRequest(eps=(0.1, 0.2)),
+        ProbeRequest(eps=(0.1,), steps=40),
+        ProbeRequest(eps=(0.1,), restarts=4),
+        ProbeRequest(eps=(0.1,), evidence="full"),
+        ProbeRequest(),
+    ):
+        assert gradient_evaluations_bound(more) > base

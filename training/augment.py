@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their own device. Random numbers are drawn on the CPU from the generator given."""
+"""Augmentation of whole batches on their own device; the random numbers come from a CPU generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 
 
 def crop_flip(images: Tensor, generator: Generator, *, padding: int | None = None) -> Tensor:
-    """Random crop after reflecting the border, and a mirror image half of the time: [N, C, H, W] in, same out.
+    """Random crop after reflecting the border, and a mirror image half of the time, for [N, C, H, W].
 
     `padding` is H / 8 pixels without a value: 4 for 32x32, as is usual for CIFAR.
     """
@@ -36,8 +36,9 @@ def crop_flip(images: Tensor, generator: Generator, *, padding: int | None = Non
 def simclr(images: Tensor, generator: Generator) -> Tensor:
     """SimCLR's augmentation for 32x32 images (arXiv 2002.05709, appendix B.9), at its usual strengths.
 
-    Resized crop of 20 to 100% of the area, mirror image, brightness, contrast and saturation by up to 0.4 and hue by up
-    to 0.1 with probability 0.8, grey with probability 0.2. Hue and saturation turn and stretch the chroma plane of YIQ.
+    Resized crop of 20 to 100% of the area, mirror image, brightness, contrast and saturation by up to 0.4 and
+    hue by up to 0.1 with probability 0.8, grey with probability 0.2. Hue and saturation turn and stretch the
+    chroma plane of YIQ.
     """
     cropped = _resized_crop(images, generator)
     return _grey(_jitter(cropped, generator), generator).clamp(0.0, 1.0)

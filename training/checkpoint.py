@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, replaced atomically, so that a kill at any moment leaves a whole one."""
+"""Checkpoints: one safetensors file each, replaced atomically: a kill at any moment leaves a whole one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run stands. Together with the tensors this is the whole state: all randomness is keyed by it."""
+    """Where a run stands: with the tensors, its whole state, since all randomness is keyed by it."""
 
     epoch: int = 0
     """Epochs finished."""
@@ -67,7 +67,8 @@ def write_checkpoint(
     """Write `tensors` with the state beside them under a temporary name, then rename.
 
     Raises:
-        CheckpointError: if the disk is full or the folder cannot be written; the previous checkpoint is untouched.
+        CheckpointError: if the disk is full or the folder cannot be written; the previous checkpoint is
+        untouched.
     """
     state = {
         "recipe": recipe.model_dump_json(),

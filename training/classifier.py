@@ -15,8 +15,9 @@ from probes.losses import loss_and_cotangent
 class TorchClassifier:
     """`module` (images in [0, 1] to logits) under `probes.classifier.Classifier`.
 
-    With `autocast` the passes run in bfloat16, whose exponent is that of float32: input gradients lose digits but do not
-    underflow to zero, as they would in float16. Losses and cotangents are float32 always. Evaluation leaves it off.
+    With `autocast` the passes run in bfloat16, whose exponent is that of float32: input gradients lose digits
+    but do not underflow to zero, as they would in float16. Losses and cotangents are float32 always.
+    Evaluation leaves it off.
     """
 
     def __init__(self, module: nn.Module, *, autocast: bool = False) -> None:
@@ -44,7 +45,7 @@ class TorchClassifier:
 
 @contextmanager
 def attack_mode(module: nn.Module) -> Iterator[None]:
-    """Batch norm in eval mode while an attack runs, so that it neither sees nor moves the batch statistics."""
+    """Eval mode while an attack runs: batch norm neither follows nor moves the batch statistics."""
     was_training = module.training
     module.eval()
     try:

@@ -10,7 +10,8 @@ from torch.nn import functional
 def info_nce(anchors: Tensor, views: Tensor, temperature: float) -> Tensor:
     """InfoNCE of anchors u and their views v, as C-LEAD uses it (arXiv 2510.27249; SimCLR, arXiv 2002.05709).
 
-        l(u, v) = - mean_i log [ exp(u_i.v_i / t) / ( sum_{j != i} exp(u_i.u_j / t) + sum_j exp(u_i.v_j / t) ) ]
+        l(u, v) = - mean_i log ( exp(u_i.v_i / t) / Z_i )
+        Z_i = sum_{j != i} exp(u_i.u_j / t) + sum_j exp(u_i.v_j / t)
 
     Args:
         anchors: u, unit rows, float32[N, D].

@@ -1,7 +1,7 @@
 """The training loop: one for all objectives, resumable after a kill at any moment.
 
-Everything random in a step is drawn from generators keyed by (seed, epoch, step), so a checkpoint needs no random state:
-continuing from it repeats exactly what an uninterrupted run would have done.
+Everything random in a step is drawn from generators keyed by (seed, epoch, step), so a checkpoint needs no
+random state: continuing from it repeats exactly what an uninterrupted run would have done.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Trainer:
         self._steps = len(self._train) // recipe.optimiser.batch_size
         if self._steps == 0:
             raise TrainingError(
-                f"optimiser.batch_size={recipe.optimiser.batch_size} is larger than the {len(self._train)} training images"
+                f"optimiser.batch_size={recipe.optimiser.batch_size} is larger than the "
+                f"{len(self._train)} training images"
             )
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.network.name, len(images.classes), recipe.network.options)
@@ -92,7 +93,8 @@ class Trainer:
         tensors, state = read_checkpoint(self._out / LAST)
         if state["recipe"] != self.recipe:
             raise TrainingError(
-                f"{self._out} was trained with another recipe; give that recipe, or another --out for this one"
+                f"{self._out} was trained with another recipe; "
+                "give that recipe, or another --out for this one"
             )
         load_module(self.network, tensors, "network.")
         load_module(self._objective.modules, tensors, "objective.")
@@ -154,7 +156,7 @@ class Trainer:
         )
         outcome = self._objective(self.network, batch, autocast=self._device.type == "cuda")
         self._optimiser.zero_grad(set_to_none=True)
-        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        outcome.loss.backward()
         self._optimiser.step()
         loss = outcome.loss.detach().double()
         return torch.stack(

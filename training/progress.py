@@ -54,5 +54,7 @@ class TrainingProgress:
             f"epoch {figures['epoch']:.0f}/{self._epochs}  loss {figures['loss']:.3f}  "
             f"train clean {figures['train_clean']:.1%} robust {figures['train_robust']:.1%}  "
             f"held-out clean {figures['held_out_clean']:.1%} robust {figures['held_out_robust']:.1%}  "
-            f"{figures['seconds']:.0f} s{'  (best)' if best else ''}"
+            f"{figures['seconds']:.0f} s{'  (best)' if best else ''}",
+            soft_wrap=True,
+            highlight=False,
         )

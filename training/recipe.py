@@ -36,7 +36,7 @@ class Data(_Section):
     """Which images, and how many of the training images are held out to choose the checkpoint."""
 
     dataset: str = "cifar10"
-    """A name for the manifest. `cifar10` and `cifar100` are downloaded by torchvision where they are absent."""
+    """A name for the manifest; torchvision downloads `cifar10` and `cifar100` where they are absent."""
     size: int = Field(32, ge=8, le=1024)
     """Height and width of the model's input; other images are resized and cropped to it."""
     holdout: int = Field(1000, ge=10)
@@ -147,7 +147,7 @@ def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe by path, by path inside this package (`recipes/x.toml`), or by the name of a shipped one (`x`).
+    """A recipe by path, by path inside this package (`recipes/x.toml`), or by a shipped one's name.
 
     Raises:
         RecipeError: if there is none; the message lists the shipped ones.

@@ -30,7 +30,7 @@ def train(
 
     Args:
         recipe: a TOML file or a shipped recipe's name.
-        data_dir: what `training.data.sources.open_images` opens; a data set of torchvision's is downloaded into it.
+        data_dir: what `training.data.sources.open_images` opens; torchvision downloads its sets into it.
         out: the run's folder, `runs/<recipe's name>` without it.
         resume: continue the run in `out` from its last checkpoint (start it, if there is none yet).
         device: auto, cpu, cuda, or cuda:N.
@@ -57,8 +57,8 @@ def train(
 def input_spec(recipe: Recipe) -> InputSpec:
     """How photographs become the input of this recipe's network.
 
-    Photographs for large inputs are scaled so that the centre crop keeps seven eighths of the shorter side, as is usual
-    for ImageNet (256 to 224); at 64 pixels and below the whole shorter side is kept.
+    Photographs for large inputs are scaled so that the centre crop keeps seven eighths of the shorter side,
+    as is usual for ImageNet (256 to 224); at 64 pixels and below the whole shorter side is kept.
     """
     size = recipe.data.size
     return InputSpec(height=size, width=size, resize=size if size <= 64 else size * 8 // 7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def one_cycle(step: int, steps: int, *, peak: float, warmup: float) -> float:
-    """Learning rate at `step` of `steps`: linear from 0 to `peak` over the share `warmup`, then linear to 0."""
+    """Learning rate at `step` of `steps`: up to `peak` over the share `warmup`, then down to 0."""
     turning = max(1.0, warmup * steps)
     done = step + 1
     return peak * done / turning if done <= turning else peak * (steps - step) / max(1.0, steps - turning)

@@ -17,7 +17,7 @@ from training.recipe import Recipe
 def held_out_accuracy(
     network: Network, images: LabelledImages, indices: Tensor, recipe: Recipe, device: torch.device
 ) -> tuple[float, float]:
-    """(clean, robust) accuracy on the images at `indices`: PGD on the recipe's threat, float32, early stopping."""
+    """(clean, robust) accuracy on the images at `indices`, robust under PGD on the recipe's threat."""
     clean_correct = robust_correct = 0
     threat = threat_named(recipe.attack.norm)
     with attack_mode(network):

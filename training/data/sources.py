@@ -107,7 +107,8 @@ def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
         label_column = next((name for name in ("label", "fine_label") if name in table.column_names), None)
         if image_column is None or label_column is None:
             raise DataError(
-                f"{shard} has the columns {table.column_names}; expected img or image (a struct with bytes) and label"
+                f"{shard} has the columns {table.column_names}; "
+                "expected img or image (a struct with bytes) and label"
             )
         names = names or _class_names(table.schema, label_column)
         for row, image in enumerate(table.column(image_column).to_pylist()):

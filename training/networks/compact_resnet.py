@@ -16,7 +16,7 @@ def compact_resnet(
     Args:
         widths: channels of each stage.
         blocks: blocks of each stage.
-        stem_stride: 2 lets the stem halve the image (kernel 4), which saves three quarters of the work; 1 keeps it.
+        stem_stride: 2 lets the stem halve the image (kernel 4), which saves three quarters of the work.
 
     Returns:
         The backbone (images to features [N, widths[-1]]) and the number of its features.

@@ -25,7 +25,7 @@ class Normalize(nn.Module):
 
 
 class Network(nn.Module):
-    """images float32[N, 3, H, W] in [0, 1] -> logits [N, K]. `features` stops before the linear classifier."""
+    """Images float32[N, 3, H, W] in [0, 1] to logits [N, K]: normalise, backbone, linear classifier."""
 
     def __init__(self, backbone: nn.Module, num_features: int, num_classes: int) -> None:
         super().__init__()

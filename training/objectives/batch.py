@@ -41,7 +41,7 @@ class StepLoss:
 
 
 class TrainingObjective(Protocol):
-    """A loss on a batch. `modules` are trained beside the network (projection heads) and saved in checkpoints."""
+    """A loss on a batch. `modules` (projection heads) are trained and saved beside the network."""
 
     modules: nn.ModuleDict
 

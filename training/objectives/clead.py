@@ -1,4 +1,4 @@
-"""C-LEAD online: adversarial cross-entropy plus three-view contrast, perturbations made against the current parameters."""
+"""C-LEAD online: adversarial cross-entropy plus three-view contrast against the current parameters."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from training.recipe import Attack, Objective
 class Clead:
     """L = CE(f(v1), y) + weight * ( l(u, v1) + l(u, v2) ) / 2 (after C-LEAD, arXiv 2510.27249).
 
-    u is the cropped and mirrored image, v1 = u perturbed against the current parameters by climbing the cross-entropy,
-    v2 a SimCLR augmentation of the image; l is InfoNCE (`training.contrastive`) over the L2-normalised linear projection
-    of the features. The paper's public code makes v1 once, against another network; here it follows the parameters.
+    u is the cropped and mirrored image, v1 = u perturbed against the current parameters by climbing the
+    cross-entropy, v2 a SimCLR augmentation of the image; l is InfoNCE (`training.contrastive`) over the
+    L2-normalised linear projection of the features. The paper's public code makes v1 once, against another
+    network; here it follows the parameters.
     """
 
     def __init__(self, settings: Objective, attack: Attack, num_features: int) -> None:

@@ -1,4 +1,4 @@
-"""/probe on the server as a process, with a linear model whose smallest flipping eps is known in closed form."""
+"""/probe on the server as a process; the model is linear, so its smallest flipping eps is known exactly."""
 
 from __future__ import annotations
 

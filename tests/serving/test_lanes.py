@@ -1,0 +1,101 @@
+"""Lanes: bounded, honest, and empty again afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from serving.lanes import Lane
+from serving.problems import Problem
+
+
+def _run(test: Callable[[], object]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+async def _settle(lane: Lane, admitted: int) -> None:
+    async with asyncio.timeout(10):
+        while lane.admitted != admitted:
+            await asyncio.sleep(0.001)
+
+
+def test_results_and_errors_come_back_and_places_are_freed() -> None:
+    async def scenario() -> None:
+        lane = Lane("test", slots=1, queue=0)
+        with lane.admit() as place:
+            assert await place.run(lambda: 7, deadline_s=10) == 7
+        with pytest.raises(KeyError), lane.admit() as place:
+            await place.run(lambda: {}["missing"], deadline_s=10)
+        await _settle(lane, 0)
+        lane.close()
+
+    _run(scenario)
+
+
+def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
+    async def scenario() -> None:
+        refusals: list[None] = []
+        lane = Lane("test", slots=1, queue=1, on_refusal=lambda: refusals.append(None))
+        with lane.admit(), lane.admit():
+            with pytest.raises(Problem) as caught:
+                lane.admit()
+            assert caught.value.code == "overloaded"
+            assert int(caught.value.headers["Retry-After"]) >= 1
+        assert len(refusals) == 1
+        assert lane.admitted == 0
+        lane.close()
+
+    _run(scenario)
+
+
+def test_work_that_outlives_its_deadline_keeps_its_place_until_it_ends() -> None:
+    async def scenario() -> None:
+        release = threading.Event()
+        counts: list[int] = []
+        lane = Lane("test", slots=1, queue=0, on_change=counts.append)
+        with pytest.raises(Problem) as caught, lane.admit() as place:
+            await place.run(release.wait, deadline_s=0.01)
+        assert caught.value.code == "deadline_exceeded"
+        assert lane.admitted == 1
+        release.set()
+        await _settle(lane, 0)
+        assert counts == [1, 0]
+        lane.close()
+
+    _run(scenario)
+
+
+def test_work_that_has_not_begun_by_its_deadline_never_begins() -> None:
+    async def scenario() -> None:
+        release, begun = threading.Event(), threading.Event()
+        lane = Lane("test", slots=1, queue=1)
+        with lane.admit() as first:
+            running = asyncio.create_task(first.run(release.wait, deadline_s=10))
+            await asyncio.sleep(0)
+            with pytest.raises(Problem), lane.admit() as second:
+                await second.run(begun.set, deadline_s=0.01)
+            await _settle(lane, 1)
+            release.set()
+            await running
+        await _settle(lane, 0)
+        assert not begun.is_set()
+        lane.close()
+
+    _run(scenario)
+
+
+def test_a_kept_place_is_freed_by_the_second_holder() -> None:
+    async def scenario() -> None:
+        lane = Lane("test", slots=1, queue=0)
+        with lane.admit() as place:
+            place.keep()
+        assert lane.admitted == 1
+        with place:
+            pass
+        assert lane.admitted == 0
+        lane.close()
+
+    _run(scenario)

@@ -1,0 +1,84 @@
+"""The OpenAPI document says what the server does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from serving.application import routes
+from serving.body import IMAGE_PART, MULTIPART, RAW_TYPES
+from serving.openapi import openapi_document
+from serving.parameters import CLASSIFY_PARAMETERS
+from serving.probe_parameters import PROBE_PARAMETERS
+from serving.problems import KINDS
+from serving.settings import Settings
+
+DOCUMENT: dict[str, Any] = openapi_document(Settings(), version="1")
+HTTP_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text()
+
+
+def _operation(path: str) -> dict[str, Any]:
+    operation: dict[str, Any] = DOCUMENT["paths"][path]["post"]
+    return operation
+
+
+def test_every_route_and_method_is_there() -> None:
+    served = {
+        (route.path, method.lower())
+        for route in routes()
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+
+    assert described == served
+
+
+def test_every_parameter_is_there_in_query_and_form() -> None:
+    for path, names in (("/classify", CLASSIFY_PARAMETERS), ("/probe", PROBE_PARAMETERS)):
+        operation = _operation(path)
+        form = operation["requestBody"]["content"][MULTIPART]["schema"]["properties"]
+
+        assert {parameter["name"] for parameter in operation["parameters"]} == set(names)
+        assert set(form) == {IMAGE_PART, *names}
+        assert all(parameter["schema"]["description"] for parameter in operation["parameters"])
+
+
+def test_every_accepted_content_type_is_there() -> None:
+    aliases = {"image/jpg"}
+
+    assert set(_operation("/probe")["requestBody"]["content"]) == {*RAW_TYPES, MULTIPART} - aliases
+
+
+def test_caps_are_those_of_the_settings() -> None:
+    document = openapi_document(Settings(probe_max_steps=7, max_images=3), version="1")
+    parameters = {p["name"]: p["schema"] for p in document["paths"]["/probe"]["post"]["parameters"]}
+    content = document["paths"]["/classify"]["post"]["requestBody"]["content"]
+
+    assert parameters["steps"]["maximum"] == 7
+    assert content[MULTIPART]["schema"]["properties"][IMAGE_PART]["maxItems"] == 3
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def references(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["$ref"]] if "$ref" in value else []
+            return own + [found for inner in value.values() for found in references(inner)]
+        return [found for inner in value for found in references(inner)] if isinstance(value, list) else []
+
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+
+    assert set(references(DOCUMENT)) == schemas
+
+
+def test_the_page_for_people_lists_paths_parameters_and_codes() -> None:
+    names = [
+        *CLASSIFY_PARAMETERS,
+        *PROBE_PARAMETERS,
+        *KINDS,
+        *(route.path for route in routes() if route.path != "/"),
+    ]
+
+    assert [name for name in names if f"`{name}`" not in HTTP_PAGE and f" {name}`" not in HTTP_PAGE] == []
+    for code, kind in KINDS.items():
+        assert f"| `{code}` | {kind.status} |" in HTTP_PAGE

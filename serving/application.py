@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from engines.engine import EngineError
 from serving import documentation, model_routes, status_routes
 from serving.classify_route import classify
+from serving.front import CLIENT_CLOSED_REQUEST, MISTAKE
 from serving.probe_route import probe
 from serving.problems import Problem
 from serving.runtime import Runtime
@@ -41,6 +42,8 @@ def build_application(runtime: Runtime) -> Starlette:
             HTTPException: answer_http_error,
             Problem: _answer_problem,
             EngineError: _answer_engine_error,
+            ClientDisconnect: _answer_nobody,
+            Exception: _answer_mistake,
         },
     )
     application.router.redirect_slashes = False
@@ -82,6 +85,15 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 async def _answer_engine_error(request: Request, error: Exception) -> Response:
     problem = Problem("engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"})
     return _answer(request, problem)
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _answer_mistake(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this answer, and the front logs it.
+    return _answer(request, Problem("internal_error", MISTAKE))
 
 
 def _answer(request: Request, problem: Problem) -> Response:

@@ -43,7 +43,8 @@ class ModelIdentity(NamedTuple):
     sha256: str
 
 
-class Label(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Label:
     """One class and its probability in [0, 1]."""
 
     label: str
@@ -51,20 +52,17 @@ class Label(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+@dataclass(frozen=True, slots=True)
+class Prediction(Label):
     """The most probable class, and the `top` most probable ones in order."""
 
-    label: str
-    index: int
-    probability: float
     top: tuple[Label, ...]
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Reads one element of `predictions`."""
-        best = Label(value["label"], value["index"], value["probability"])
-        return cls(**best._asdict(), top=tuple(Label(**label) for label in value["top"]))
+        top = tuple(Label(**label) for label in value["top"])
+        return cls(value["label"], value["index"], value["probability"], top)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

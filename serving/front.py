@@ -13,7 +13,6 @@ import time
 import uuid
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import PUBLIC_WITHOUT_KEYS, is_public
@@ -25,6 +24,7 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499
+MISTAKE = "the log says more, under this request_id: tell the operator"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG = logging.getLogger(LOGGER)
 
@@ -65,12 +65,11 @@ class Front:
             await self.application(scope, receive, sending)
         except Problem as problem:
             await problem.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
-        except ClientDisconnect:
-            status = status or CLIENT_CLOSED_REQUEST
         except Exception:
             _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             if not status:
-                await _mistake().response(request_id=request_id, path=scope["path"])(scope, receive, sending)
+                mistake = Problem("internal_error", MISTAKE)
+                await mistake.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
         finally:
             self._account(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - begun, request_id)
 
@@ -105,7 +104,3 @@ class Front:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _mistake() -> Problem:
-    return Problem("internal_error", "the log says more, under this request_id: tell the operator")

@@ -19,6 +19,10 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 ACCEPTED = "PNG, JPEG or WebP"
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 BACKGROUND = (255, 255, 255)
+# Each scan of a progressive JPEG passes over the whole image again; cameras and encoders write about ten.
+# Thousands fit into a small file and would keep a decoder busy for minutes.
+MAX_JPEG_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
 # A JPEG is decoded at no less than this multiple of what is needed, so that the reduction inside the decoder
 # does not show in the resized image.
 DRAFT_MARGIN = 4
@@ -77,6 +81,12 @@ def _open(data: bytes) -> Image.Image:
             "unsupported_image",
             f"the bytes are not an image of an accepted format; send {ACCEPTED}",
             accepted=list(MEDIA_TYPES),
+        )
+    if data.startswith(b"\xff\xd8") and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+        raise Problem(
+            "image_broken",
+            f"the JPEG has more than {MAX_JPEG_SCANS} scans: save it again with an ordinary encoder",
+            limit=MAX_JPEG_SCANS,
         )
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)

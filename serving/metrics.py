@@ -49,7 +49,7 @@ class Metrics:
             "clead_probe_gradient_evaluations", "Gradients computed for probes.", registry=self.registry
         )
         self.model = Gauge(
-            "clead_model_info", "1 for each model in memory.", ["name", "version", "sha256"],
+            "clead_model_info", "1 for each model that was loaded.", ["name", "version", "sha256"],
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
         self.engine = Gauge(
@@ -59,7 +59,7 @@ class Metrics:
         )  # fmt: skip
 
     def model_loaded(self, model: Model) -> None:
-        """Says which model is in memory, and what runs it."""
+        """Says which model was loaded, and what runs it."""
         identity, info = model.identity, model.info
         self.model.labels(**identity).set(1)
         self.engine.labels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from export.bundle import (
 from serving.problems import Problem
 from serving.settings import Settings
 
+RESOLVED_FOR_S = 1.0
 EngineLoader = Callable[[Bundle], Engine]
 
 
@@ -65,6 +67,7 @@ class ModelRegistry:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._bundles: dict[str, Bundle] = {}
         self._refused: dict[str, str] = {}
+        self._resolved: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._loading = threading.RLock()
 
@@ -94,8 +97,7 @@ class ModelRegistry:
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             with self._lock:
                 self._models[ref] = model
-                while len(self._models) > self._settings.max_loaded_models:
-                    self._models.popitem(last=False)
+                self._make_room(keep=(ref, self._resolve(None)))
             return model
 
     def loaded(self, reference: str | None) -> Model | None:
@@ -143,6 +145,11 @@ class ModelRegistry:
                 model.engine.close()
             self._models.clear()
 
+    def _make_room(self, keep: tuple[str, ...]) -> None:
+        idle = [ref for ref in self._models if ref not in keep]
+        for ref in idle[: max(0, len(self._models) - self._settings.max_loaded_models)]:
+            del self._models[ref]
+
     def _recent(self, ref: str) -> Model | None:
         with self._lock:
             if (model := self._models.get(ref)) is not None:
@@ -150,6 +157,16 @@ class ModelRegistry:
             return model
 
     def _resolve(self, reference: str | None) -> str:
+        """`name/version` of a reference, looked up in the folder at most once a second."""
+        asked, now = reference or "", time.monotonic()
+        until, ref = self._resolved.get(asked, (0.0, ""))
+        if now >= until:
+            ref = self._look_up(reference)
+            # Only names that exist are remembered, so there are never many.
+            self._resolved[asked] = (now + RESOLVED_FOR_S, ref)
+        return ref
+
+    def _look_up(self, reference: str | None) -> str:
         try:
             path = resolve_bundle(self._settings.models_dir, reference or self.default_reference())
         except BundleError as error:

@@ -58,7 +58,8 @@ class Settings(BaseModel):
         "May be left out when the folder holds one model.",
     )
     max_loaded_models: Count = Field(
-        default=4, description="Models kept in memory by a worker; the least recently used one makes room."
+        default=4,
+        description="Models in memory of a worker; the least recently used makes room, never the default.",
     )
     engine: Literal["auto", "cpu", "cuda", "tensorrt", "triton"] = Field(
         default="auto", description="What computes: the fastest that works here (`auto`), or one by name."

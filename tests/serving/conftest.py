@@ -18,7 +18,7 @@ from serving.client import Client, ClientError, ServerProblem
 from tests.serving.color_bundle import write_color_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 120.0
+START_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

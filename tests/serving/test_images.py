@@ -232,3 +232,11 @@ def test_metadata_does_not_survive() -> None:
     _decode(pictures.rotated_by_exif(6)).save(file, "PNG")
 
     assert Image.open(io.BytesIO(file.getvalue())).getexif().get(0x0112) is None
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    data = pictures.encoded(pictures.noise((16, 16)), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+
+    assert _decode(data).size == (16, 16)
+    assert _code(data[:-2] + scan * 200 + data[-2:]) == "image_broken"

@@ -27,7 +27,7 @@ def _refusal(home: Path, models_dir: Path, *options: str, **settings: str) -> st
         env=clean_environment(home, variables),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode != 0

@@ -53,13 +53,15 @@ def evaluate(
     RUN_OR_BUNDLE is the folder of a training run, or a bundle by folder or name. A model is called robust
     only if every check was made and passed.
     """
+    folder = find_subject(run_or_bundle)
+
     from training.data.sources import open_images
     from training.evaluation.evaluate import ATTACKS, EvaluationRequest
     from training.evaluation.evaluate import evaluate as measure
     from training.recipe import pixels
     from training.run import choose_device
 
-    subject = load_subject(find_subject(run_or_bundle))
+    subject = load_subject(folder)
     if norm is not None and norm != subject.norm and eps is None:
         raise click.UsageError(
             f"--norm {norm} is not the norm trained for ({subject.norm}): give --eps as well"

@@ -40,9 +40,12 @@ def export(
     RUN_OR_BUNDLE is the folder of a training run (its best checkpoint is taken), or a bundle by folder or
     name.
     """
+    folder = find_subject(run_or_bundle)
+    if is_run(folder) and data_dir is None:
+        raise click.UsageError("a training run is exported with --data-dir: its test images check the graphs")
+
     from export.exporter import export_bundle, export_run, metrics_from
 
-    folder = find_subject(run_or_bundle)
     measured: dict[str, Any] = {}
     if evaluation is not None:
         content = _read(evaluation)
@@ -51,12 +54,10 @@ def export(
             "metrics": metrics,
             "evaluation_command": evaluation_command(content, name=out.resolve().name),
         }
-    if not is_run(folder):
-        done = export_bundle(folder, out, data_dir=data_dir, **measured)
-    elif data_dir is None:
-        raise click.UsageError("a training run is exported with --data-dir: its test images check the graphs")
-    else:
+    if is_run(folder) and data_dir is not None:
         done = export_run(folder, out, data_dir=data_dir, **measured)
+    else:
+        done = export_bundle(folder, out, data_dir=data_dir, **measured)
 
     manifest, parity = done.bundle.manifest, done.parity
     if as_json:

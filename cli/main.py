@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli import __version__
 from cli.doctor import doctor
 from cli.errors import reported
 from cli.evaluate import evaluate
@@ -13,6 +14,7 @@ from cli.export import export
 from cli.probe import probe
 from cli.serve import serve
 from cli.train import train
+from cli.triton_repository import triton_repository
 
 
 class _Commands(click.Group):
@@ -29,7 +31,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="clead-serve", prog_name="clead")
+@click.version_option(__version__, prog_name="clead")
 @click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
 def main(*, traceback: bool) -> None:
     """Train robust image classifiers, serve them, and probe how robust one prediction is.
@@ -38,5 +40,5 @@ def main(*, traceback: bool) -> None:
     """
 
 
-for _command in (train, evaluate, export, serve, probe, doctor):
+for _command in (train, evaluate, export, serve, probe, doctor, triton_repository):
     main.add_command(_command)

@@ -1,0 +1,41 @@
+"""`clead triton-repository`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cli.subject import SubjectError, find_subject, is_run
+
+
+@click.command("triton-repository", short_help="Write a bundle as a model repository for Triton.")
+@click.argument("bundle")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the repository; models that are there already stay.",
+)
+@click.option(
+    "--max-batch", default=64, show_default=True, type=click.IntRange(min=1), help="Images a batch."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def triton_repository(*, bundle: str, out: Path, max_batch: int, as_json: bool) -> None:
+    """Write BUNDLE as a model repository for NVIDIA Triton: the classifier, and the gradient graph beside it.
+
+    BUNDLE is its folder, models/NAME (the newest version), or its name.
+    """
+    from export.bundle import load_bundle
+    from export.triton_repository import write_triton_repository
+
+    folder = find_subject(bundle)
+    if is_run(folder):
+        raise SubjectError(f"{folder} is a training run: clead export makes a bundle of it first")
+    classifier, gradient = write_triton_repository(load_bundle(folder), out, max_batch=max_batch)
+    if as_json:
+        click.echo(json.dumps({"classifier": str(classifier), "gradient": str(gradient)}, indent=2))
+        return
+    click.echo(f"{classifier}\n{gradient}")
+    click.echo(f"Start Triton with --model-repository={out} --rate-limit=execution_count", err=True)

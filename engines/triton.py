@@ -20,13 +20,17 @@ from export.bundle import Bundle
 from probes.arrays import Array
 from probes.classifier import Gradient
 
-SHA256_PARAMETER = "clead_sha256"
 _TYPES = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64"}
 
 
 def triton_model_names(name: str) -> tuple[str, str]:
     """Names of the classifier and the gradient model of the bundle `name` in a Triton repository."""
     return name, f"{name}-gradient"
+
+
+def sha256_parameter(version: str) -> str:
+    """The parameter of a model's configuration that holds the sha256 of one version's bundle."""
+    return f"clead_sha256_{version}"
 
 
 class TritonEngine:
@@ -129,11 +133,8 @@ class TritonEngine:
         config = self._call(
             lambda client: client.get_model_config(model, version, client_timeout=self._deadline)
         ).config
-        sha256 = (
-            config.parameters[SHA256_PARAMETER].string_value
-            if SHA256_PARAMETER in config.parameters
-            else "unknown"
-        )
+        key = sha256_parameter(version)
+        sha256 = config.parameters[key].string_value if key in config.parameters else "unknown"
         if sha256 != self._sha256:
             raise EngineError(
                 f"Triton at {self._url} serves another {model} version {version} (bundle {sha256[:16]}, not "

@@ -48,7 +48,7 @@ from training.checkpoint import load_run
 from training.data.sources import open_images
 from training.run import input_spec
 
-PARITY_IMAGES = 128
+PARITY_IMAGES = 64
 PARITY_IMAGES_LARGE = 8
 _LARGE_PIXELS = 64 * 64
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 import torch
@@ -13,6 +13,7 @@ from export.weights import Span
 OPSET = 18
 """Every ONNX Runtime since 1.14 takes it, so those of Triton and TensorRT do too."""
 IR_VERSION = 10
+BATCH_AXIS = "batch"
 
 
 def onnx_file(
@@ -43,6 +44,7 @@ def onnx_file(
     model = exported.model
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "clead-serve", None
+    _name_batch_axis(model.graph)
     _point_at_weights(model.graph, count=len(inputs), spans=spans)
     _forget_source(model)
     proto = ir.to_proto(model)
@@ -70,9 +72,31 @@ def _forget_source(model: ir.Model) -> None:
     for node in model.graph:
         node.metadata_props.clear()
         node.doc_string = None
-        for value in (*node.inputs, *node.outputs):
-            if value is not None:
-                value.metadata_props.clear()
-                value.doc_string = None
-    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+    for value in _values(model.graph):
         value.metadata_props.clear()
+        value.doc_string = None
+
+
+def _name_batch_axis(graph: ir.Graph) -> None:
+    """Calls the open axis `batch` everywhere, where the exporter has a number of its own for it."""
+    shape = graph.inputs[0].shape
+    symbol = None if shape is None or isinstance(shape[0], int) else shape[0].value
+    if symbol is None:
+        raise RuntimeError("the traced program has a fixed batch size: this network's forward depends on it")
+    for value in _values(graph):
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                [
+                    dim
+                    if isinstance(dim, int)
+                    else ir.SymbolicDim(str(dim.value).replace(symbol, BATCH_AXIS))
+                    for dim in value.shape
+                ]
+            )
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    for node in graph:
+        yield from node.outputs

@@ -1,0 +1,180 @@
+"""A Triton model repository from a bundle: the classifier, and the gradient graph with less priority.
+
+    <out>/<name>/config.pbtxt, labels.txt, <version>/classifier.onnx, weights.safetensors
+    <out>/<name>-gradient/config.pbtxt, <version>/gradient.onnx, weights.safetensors
+
+Files are those of the bundle, byte for byte. Options follow Triton's model configuration; `engines.triton`
+asks for these names.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from engines.triton import sha256_parameter, triton_model_names
+from export.bundle import CLASSIFIER, GRADIENT, WEIGHTS, Bundle, BundleError, InputSpec
+
+CONFIG = "config.pbtxt"
+LABELS = "labels.txt"
+MAX_BATCH = 64
+_RESOURCE = "clead_execution"
+"""Models that need it take turns by priority, where Triton runs with --rate-limit=execution_count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tensor:
+    name: str
+    type: str
+    dims: tuple[int, ...]
+    """Without the batch axis; () for one number per image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    name: str
+    graph: str
+    inputs: tuple[_Tensor, ...]
+    outputs: tuple[_Tensor, ...]
+    instances: int
+    priority: int
+    """Triton gives an instance of priority p one chance to run where priority 1 gets p."""
+
+
+def write_triton_repository(bundle: Bundle, out: Path, *, max_batch: int = MAX_BATCH) -> tuple[Path, Path]:
+    """Adds the bundle to the Triton repository `out`, beside the models and versions that are there.
+
+    Each version appears under its number at once, complete, so that a polling Triton never reads half of it.
+
+    Returns:
+        The folders of the classifier and of the gradient model.
+
+    Raises:
+        BundleError: the repository holds this version already, or cannot be written.
+    """
+    if max_batch < 1:
+        raise BundleError(f"max_batch is {max_batch}: Triton batches at least 1 image")
+    version = bundle.manifest.version
+    models = _models(bundle)
+    for model in models:
+        if (out / model.name / version).exists():
+            raise BundleError(f"{out / model.name / version} exists: remove it, or write to another folder")
+    try:
+        for model in models:
+            _write_model(bundle, model, out / model.name, max_batch=max_batch)
+    except OSError as error:
+        raise BundleError(f"cannot write the Triton repository {out}: {error}") from error
+    return out / models[0].name, out / models[1].name
+
+
+def _models(bundle: Bundle) -> tuple[_Model, _Model]:
+    spec, classes = bundle.manifest.input, len(bundle.manifest.classes)
+    classifier, gradient = triton_model_names(bundle.manifest.name)
+    images = _images("images", spec)
+    logits = _Tensor(name="logits", type="TYPE_FP32", dims=(classes,))
+    numbers = tuple(_Tensor(name=name, type="TYPE_INT64", dims=()) for name in ("label", "target", "loss"))
+    value = _Tensor(name="loss_value", type="TYPE_FP32", dims=())
+    return (
+        # Two instances let one copy its images while the other computes.
+        _Model(
+            name=classifier, graph=CLASSIFIER, inputs=(images,), outputs=(logits,), instances=2, priority=1
+        ),
+        _Model(
+            name=gradient,
+            graph=GRADIENT,
+            inputs=(images, *numbers),
+            outputs=(logits, value, _images("gradient", spec)),
+            instances=1,
+            priority=8,
+        ),
+    )
+
+
+def _images(name: str, spec: InputSpec) -> _Tensor:
+    return _Tensor(name=name, type="TYPE_FP32", dims=(spec.channels, spec.height, spec.width))
+
+
+def _write_model(bundle: Bundle, model: _Model, folder: Path, *, max_batch: int) -> None:
+    config = _config(bundle, model, _existing_config(folder / CONFIG), max_batch=max_batch)
+    hidden = folder / f".incoming-{uuid.uuid4().hex}"
+    try:
+        hidden.mkdir(parents=True)
+        for name in (model.graph, WEIGHTS):
+            shutil.copyfile(bundle.file(name), hidden / name)
+        _replace(
+            folder / LABELS, "".join(f"{' '.join(label.split())}\n" for label in bundle.manifest.classes)
+        )
+        _replace(folder / CONFIG, text_format.MessageToString(config))
+        hidden.rename(folder / bundle.manifest.version)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _existing_config(path: Path) -> Any:
+    config = model_config_pb2.ModelConfig()
+    if path.exists():
+        try:
+            text_format.Parse(path.read_text(), config)
+        except text_format.ParseError as error:
+            raise BundleError(
+                f"{path} is not a Triton model configuration: {error}; remove or repair it"
+            ) from error
+    return config
+
+
+def _config(bundle: Bundle, model: _Model, existing: Any, *, max_batch: int) -> Any:
+    config = model_config_pb2.ModelConfig(
+        name=model.name,
+        backend="onnxruntime",
+        max_batch_size=max_batch,
+        default_model_filename=model.graph,
+        input=[_tensor(model_config_pb2.ModelInput, tensor) for tensor in model.inputs],
+        output=[_tensor(model_config_pb2.ModelOutput, tensor) for tensor in model.outputs],
+    )
+    config.output[0].label_filename = LABELS
+    config.version_policy.all.SetInParent()
+    # An empty batcher is greedy: it takes what waits, and delays nothing.
+    config.dynamic_batching.SetInParent()
+    group = config.instance_group.add(
+        count=model.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO
+    )
+    group.rate_limiter.priority = model.priority
+    group.rate_limiter.resources.add(name=_RESOURCE, count=1)
+    for batch in sorted({1, max_batch}):
+        config.model_warmup.append(_warmup(model.inputs, batch))
+    for key, parameter in existing.parameters.items():
+        config.parameters[key].CopyFrom(parameter)
+    config.parameters[sha256_parameter(bundle.manifest.version)].string_value = bundle.sha256
+    return config
+
+
+def _tensor(kind: Any, tensor: _Tensor) -> Any:
+    entry = kind(name=tensor.name, data_type=tensor.type, dims=tensor.dims or (1,))
+    if not tensor.dims:
+        # Triton has no tensors without axes beside the batch: one number per image is [1] outside the graph.
+        entry.reshape.SetInParent()
+    return entry
+
+
+def _warmup(inputs: Sequence[_Tensor], batch: int) -> Any:
+    """A first run before the model counts as ready: zeros are a valid label, target and loss."""
+    warmup = model_config_pb2.ModelWarmup(name=f"batch of {batch}", batch_size=batch)
+    for tensor in inputs:
+        entry = warmup.inputs[tensor.name]
+        entry.data_type = model_config_pb2.DataType.Value(tensor.type)
+        entry.dims.extend(tensor.dims or (1,))
+        entry.zero_data = True
+    return warmup
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

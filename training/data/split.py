@@ -10,7 +10,8 @@ def generator(*key: int) -> torch.Generator:
     """A CPU generator keyed by whole numbers, such as (seed, epoch, step): the same key, the same numbers."""
     state = 0x9E3779B97F4A7C15
     for part in key:
-        state = ((state ^ (part & 0xFFFFFFFF)) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & (2**63 - 1)
+        folded = (part ^ (part >> 32)) & 0xFFFFFFFF
+        state = ((state ^ folded) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & (2**63 - 1)
         state ^= state >> 29
     return torch.Generator().manual_seed(state)
 

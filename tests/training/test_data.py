@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
+
+from export.manifest import InputSpec
+from training.data import images as images_module
+from training.data import sources
+from training.data.images import DataError
+from training.data.sources import open_images
+
+SPEC = InputSpec(height=32, width=32, resize=32)
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def _save(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (32, 32)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+def test_parquet_gives_pixels_labels_and_class_names(data_dir: Path) -> None:
+    images = open_images(data_dir, "train", dataset="cifar10", spec=SPEC)
+    assert len(images) == 200
+    assert images.classes == CLASSES
+    assert images.labels[:5].tolist() == [
+        6,
+        9,
+        9,
+        4,
+        1,
+    ]  # the official order: frog, truck, truck, deer, automobile
+    first = parquet.read_table(data_dir / "train-00000-of-00001.parquet").column("img")[0].as_py()["bytes"]
+    expected = np.asarray(Image.open(io.BytesIO(first))).transpose(2, 0, 1)
+    assert np.array_equal(images.pixels(torch.tensor([0]))[0].numpy(), expected)
+
+
+def test_batches_are_floats_between_0_and_1(data_dir: Path) -> None:
+    images = open_images(data_dir, "test", dataset="cifar10", spec=SPEC)
+    batch, labels = images.batch(torch.tensor([3, 1]), torch.device("cpu"))
+    assert batch.dtype == torch.float32 and batch.shape == (2, 3, 32, 32)
+    assert torch.equal((batch * 255).round().to(torch.uint8), images.pixels(torch.tensor([3, 1])))
+    assert labels.tolist() == images.labels[[3, 1]].tolist()
+
+
+def test_an_image_folder_in_two_sizes(tmp_path: Path) -> None:
+    _save(tmp_path / "train" / "red" / "1.png", (200, 0, 0), (100, 40))
+    _save(tmp_path / "train" / "blue" / "2.JPG", (0, 0, 200))
+    (tmp_path / "train" / "blue" / "notes.txt").write_text("no image")
+    images = open_images(tmp_path, "train", dataset="colours", spec=SPEC)
+    assert images.classes == ("blue", "red")
+    assert images.labels.tolist() == [0, 1]
+    red = images.pixels(torch.tensor([1]))[0]
+    assert red.shape == (3, 32, 32) and red[0].unique().tolist() == [200]
+
+
+def test_a_large_set_is_decoded_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        _save(tmp_path / "train" / name / "1.png", (10, 20, 30))
+    small = open_images(tmp_path, "train", dataset="x", spec=SPEC).pixels(torch.tensor([0, 1]))
+    monkeypatch.setattr(images_module, "RESIDENT_BYTES", 0)
+    images = open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train" / "b" / "1.png").write_bytes(b"no longer an image")
+    assert torch.equal(images.pixels(torch.tensor([0])), small[:1])
+    with pytest.raises(DataError, match=r"b/1\.png"):
+        images.pixels(torch.tensor([1]))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    _save(tmp_path / "train" / "a" / "1.png", (1, 2, 3))
+    _save(tmp_path / "train" / "b" / "1.png", (1, 2, 3))
+    damaged = tmp_path / "train" / "b" / "2.png"
+    damaged.write_bytes((tmp_path / "train" / "b" / "1.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"b/2\.png"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+
+
+def test_folders_without_images_or_with_one_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds neither train-"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train" / "empty").mkdir(parents=True)
+    with pytest.raises(DataError, match="empty holds no image"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train" / "empty").rmdir()
+    _save(tmp_path / "train" / "only" / "1.png", (1, 2, 3))
+    with pytest.raises(DataError, match="at least two"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+
+
+def test_parquet_with_other_columns_or_no_parquet_at_all(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"x": [1], "y": [2]}), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match="expected img or image"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train-0.parquet").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"cannot read .*train-0\.parquet"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+
+
+def test_torchvision_is_asked_to_download_only_what_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def cifar(root: str, *, train: bool, download: bool) -> SimpleNamespace:
+        asked.append(download)
+        data = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
+        return SimpleNamespace(data=data, targets=[0, 1], classes=["a", "b"])
+
+    monkeypatch.setitem(sources._TORCHVISION, "cifar10", cifar)
+    images = open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
+    assert images.pixels(torch.tensor([1])).shape == (1, 3, 32, 32)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
+    assert asked == [True, False]
+
+
+def test_a_failed_download_is_an_error_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cifar(root: str, *, train: bool, download: bool) -> SimpleNamespace:
+        raise OSError("no network")
+
+    monkeypatch.setitem(sources._TORCHVISION, "cifar10", cifar)
+    with pytest.raises(DataError, match=r"cannot get cifar10 into .*no network"):
+        open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)

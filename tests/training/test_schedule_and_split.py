@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.data.split import epoch_order, generator, hold_out
+from training.schedule import one_cycle
+
+
+def test_one_cycle_rises_then_falls_to_zero() -> None:
+    rates = [one_cycle(step, 10, peak=1.0, warmup=0.2) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert one_cycle(10, 10, peak=1.0, warmup=0.2) == 0.0
+
+
+def test_hold_out_takes_each_class_its_share() -> None:
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    train, held_out = hold_out(labels, 20, seed=0)
+    assert torch.bincount(labels[held_out]).tolist() == [12, 6, 2]
+    assert sorted([*train.tolist(), *held_out.tolist()]) == list(range(100))
+
+
+def test_hold_out_depends_on_the_seed_alone() -> None:
+    labels = torch.arange(100) % 5
+    assert torch.equal(hold_out(labels, 10, seed=1)[1], hold_out(labels, 10, seed=1)[1])
+    assert not torch.equal(hold_out(labels, 10, seed=1)[1], hold_out(labels, 10, seed=2)[1])
+
+
+def test_hold_out_leaves_at_least_half() -> None:
+    with pytest.raises(ValueError, match="more than half of the 30"):
+        hold_out(torch.zeros(30, dtype=torch.int64), 16, seed=0)
+
+
+def test_generators_with_other_keys_differ() -> None:
+    draws = {
+        tuple(torch.randint(0, 2**31, (4,), generator=generator(*key)).tolist())
+        for key in [(0,), (1,), (0, 1), (1, 0), (0, 0), (0, 1, 2), (0, 2, 1), (2**40,)]
+    }
+    assert len(draws) == 8
+
+
+def test_epoch_order_is_a_permutation_that_changes() -> None:
+    indices = torch.arange(10, 60)
+    first, second = epoch_order(indices, 0, 0), epoch_order(indices, 0, 1)
+    assert sorted(first.tolist()) == sorted(second.tolist()) == indices.tolist()
+    assert not torch.equal(first, second)

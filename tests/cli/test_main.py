@@ -22,8 +22,7 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_imports_nothing_heavy() -> None:
     done = _python(
-        "import sys\nfrom cli import __version__
-from cli.main import main\nmain(['--help'], standalone_mode=False)\n"
+        "import sys\nfrom cli.main import main\nmain(['--help'], standalone_mode=False)\n"
         f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules])"
     )
 
@@ -63,8 +62,7 @@ def test_without_torch_the_extra_is_named(arguments: list[str], tmp_path: Path) 
     arguments += ["--data-dir", str(tmp_path)]
 
     done = _python(
-        "import sys\nsys.modules['torch'] = None\nfrom cli import __version__
-from cli.main import main\n"
+        "import sys\nsys.modules['torch'] = None\nfrom cli.main import main\n"
         f"main({arguments!r}, prog_name='clead')"
     )
 
@@ -75,8 +73,7 @@ from cli.main import main\n"
 
 def test_traceback_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     done = _python(
-        "from cli import __version__
-from cli.main import main\n"
+        "from cli.main import main\n"
         f"main(['--traceback', 'evaluate', 'nothing', '--data-dir', {str(tmp_path)!r}], prog_name='clead')"
     )
 

@@ -1,0 +1,67 @@
+"""A server started as a process, and the time until it answers."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def seconds_to_ready(
+    command: Sequence[str],
+    *,
+    port: int,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    limit: float,
+) -> float:
+    """Start `command`, wait until GET /readyz on `port` answers 200, stop it, and return the seconds it took.
+
+    Raises:
+        RuntimeError: if it ends, or is not ready within `limit` seconds; with the end of its output.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        while time.monotonic() - started < limit:
+            if _ready(port):
+                return time.monotonic() - started
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    raise RuntimeError(f"{' '.join(command)} was not ready within {limit:.0f} s:\n{output.decode()[-2000:]}")
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -25,7 +25,6 @@ def seconds_to_ready(
     *,
     port: int,
     cwd: Path,
-    environment: Mapping[str, str] | None = None,
     limit: float,
 ) -> float:
     """Start `command`, wait until GET /readyz on `port` answers 200, stop it, and return the seconds it took.
@@ -37,7 +36,6 @@ def seconds_to_ready(
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,

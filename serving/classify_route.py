@@ -18,8 +18,8 @@ async def classify(request: Request) -> Response:
     """Classifies one image (raw body) or several (multipart), as one batch."""
     runtime = runtime_of(request)
     settings = runtime.settings
-    runtime.check_ready()
     with runtime.classify_lane.admit() as place:
+        await runtime.until_ready(settings.classify_deadline_ms / 1000)
         upload = await read_upload(
             request,
             max_bytes=settings.max_body_bytes,

@@ -36,9 +36,9 @@ async def probe(request: Request) -> Response:
     runtime = runtime_of(request)
     if not runtime.settings.probe:
         raise Problem("probe_disabled", "this server does not probe: the operator can set CLEAD_PROBE=1")
-    runtime.check_ready()
     place = runtime.probe_lane.admit()
     with place:
+        await runtime.until_ready(runtime.settings.probe_deadline_ms / 1000)
         job = await _job(request, runtime)
         if EVENT_STREAM in request.headers.get("accept", ""):
             place.keep()

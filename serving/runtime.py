@@ -57,6 +57,17 @@ class Runtime:
         if self.not_ready is not None:
             raise Problem("not_ready", self.not_ready, headers={"Retry-After": "1"})
 
+    async def until_ready(self, deadline_s: float) -> None:
+        """Waits while the default model is being loaded: another worker may have said that the server is
+        ready.
+
+        Raises:
+            Problem: not_ready, at once when loading has failed, else after `deadline_s`.
+        """
+        if self.not_ready is not None and self._startup is not None:
+            await asyncio.wait({self._startup}, timeout=deadline_s)
+        self.check_ready()
+
     async def model(self, reference: str | None) -> Model:
         """The model that a request asks for, loaded apart from the lanes if it is not in memory.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.types import Message, Scope
 from engines.engine import EngineError
 from serving.application import build_application
 from serving.front import Front
+from serving.models import Model
 from serving.request_log import LOGGER, JsonLines
 from serving.runtime import Runtime
 from serving.settings import Settings
@@ -98,6 +100,35 @@ def test_a_model_that_cannot_be_loaded_leaves_a_server_that_says_so(tmp_path: Pa
                 assert "no model" in reply.json()["detail"]
                 assert reply.headers["retry-after"] == "1"
             assert (await client.get("/livez")).status_code == 200
+
+    _run(scenario)
+
+
+def test_a_request_waits_for_a_worker_that_is_still_loading(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    load = Runtime._load
+
+    def slow_load(runtime: Runtime, reference: str | None) -> Model:
+        release.wait()
+        return load(runtime, reference)
+
+    monkeypatch.setattr(Runtime, "_load", slow_load)
+
+    async def scenario() -> None:
+        runtime = Runtime(Settings(models_dir=models_dir))
+        application = build_application(runtime)
+        front = Front(application, application=application, runtime=runtime)
+        async with application.router.lifespan_context(application), _client(front) as client:
+            classified = asyncio.create_task(client.post("/classify", content=IMAGE))
+            try:
+                assert (await client.get("/readyz")).json()["code"] == "not_ready"
+                assert not classified.done()
+            finally:
+                release.set()
+            assert (await classified).status_code == 200
+            assert (await client.get("/readyz")).status_code == 200
 
     _run(scenario)
 

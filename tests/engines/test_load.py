@@ -1,0 +1,161 @@
+"""Choosing an engine: fallbacks say why, strict mode refuses them, and the sample catches other weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from engines import load as load_module
+from engines.engine import EngineError
+from engines.load import EngineOptions, choose_providers, load_engine
+from engines.onnx_runtime import CPU, CUDA, TENSORRT
+from engines.sample import check_engine, sign_agreement
+from engines.tensorrt_options import cache_key, profile, tensorrt_options
+from export.bundle import CLASSIFIER, GRADIENT, Bundle
+from tests.export.linear_bundle import class_weights, linear_files, rewrite
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, cuda: str | None, tensorrt: str | None, gpu: bool) -> None:
+    """A machine where these are the reasons not to use each."""
+    monkeypatch.setattr(load_module, "why_not_cuda", lambda: cuda)
+    monkeypatch.setattr(load_module, "why_not_tensorrt", lambda: tensorrt)
+    monkeypatch.setattr(load_module, "gpu_present", lambda: gpu)
+
+
+def test_cpu(bundle: Bundle) -> None:
+    info = load_engine(bundle, EngineOptions(engine="cpu", strict=True)).describe()
+    assert (info.provider, info.reason, info.unused_gpu) == (CPU, None, False)
+
+
+def test_auto_falls_back_and_says_why(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda="CUDA libraries are missing", tensorrt="no", gpu=True)
+    info = load_engine(bundle).describe()
+    assert (info.provider, info.reason, info.unused_gpu) == (CPU, "CUDA libraries are missing", True)
+
+
+@pytest.mark.parametrize("engine", ["auto", "cuda", "tensorrt"])
+def test_strict_refuses_the_slower_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    machine(monkeypatch, cuda="no GPU here", tensorrt="no GPU here", gpu=False)
+    with pytest.raises(EngineError, match=rf"engine {engine} is strict.*no GPU here"):
+        load_engine(bundle, EngineOptions(engine=engine, strict=True))  # type: ignore[arg-type]
+
+
+def test_strict_trusts_what_runs_and_not_what_was_promised(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All libraries seem to be there, yet ONNX Runtime falls back: only the loaded session tells."""
+    machine(monkeypatch, cuda=None, tensorrt=None, gpu=True)
+    unasked = load_module.OnnxRuntimeEngine
+
+    def on_cpu(bundle: Bundle, *, settings: object, with_gradient: bool) -> object:
+        engine = unasked(bundle, with_gradient=with_gradient)
+        engine._settings = settings  # type: ignore[assignment]
+        return engine
+
+    monkeypatch.setattr(load_module, "OnnxRuntimeEngine", on_cpu)
+    with pytest.raises(EngineError, match=f"{CUDA} did not load"):
+        load_engine(bundle, EngineOptions(engine="cuda", strict=True))
+    info = load_engine(bundle, EngineOptions(engine="cuda")).describe()
+    assert info.provider == CPU
+    assert info.unused_gpu
+    assert info.reason is not None
+    assert CUDA in info.reason
+
+
+def test_providers_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=None, tensorrt=None, gpu=True)
+
+    def names(engine: str) -> list[str]:
+        providers, reason = choose_providers(EngineOptions(engine=engine))  # type: ignore[arg-type]
+        assert reason is None
+        return [name for name, _ in providers]
+
+    assert names("cpu") == [CPU]
+    assert names("auto") == names("cuda") == [CUDA, CPU]
+    assert names("tensorrt") == [TENSORRT, CUDA, CPU]
+
+
+def test_tensorrt_falls_back_to_cuda_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, cuda=None, tensorrt="no libnvinfer", gpu=True)
+    providers, reason = choose_providers(EngineOptions(engine="tensorrt"))
+    assert [name for name, _ in providers] == [CUDA, CPU]
+    assert reason == "no libnvinfer"
+
+
+def test_unknown_engine(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="accepted are auto, cpu, cuda, tensorrt, triton"):
+        load_engine(bundle, EngineOptions(engine="abacus"))  # type: ignore[arg-type]
+
+
+def test_triton_needs_an_address(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="localhost:8001"):
+        load_engine(bundle, EngineOptions(engine="triton"))
+
+
+def test_the_sample_catches_other_weights(bundle: Bundle) -> None:
+    """Every hash agrees, but the weights are not those whose answers the sample holds."""
+    rewrite(
+        bundle, {"weights.safetensors": linear_files(weights=class_weights(seed=9))["weights.safetensors"]}
+    )
+    with pytest.raises(EngineError, match="logits of the classifier graph are off"):
+        load_engine(bundle, EngineOptions(engine="cpu"))
+
+
+def test_the_sample_catches_a_wrong_gradient(bundle: Bundle) -> None:
+    sample = load(bundle.file("sample.safetensors").read_bytes())
+    sample["gradient"][0] *= -1
+    rewrite(bundle, {"sample.safetensors": save(sample)})
+    with pytest.raises(EngineError, match="gradient signs agree"):
+        load_engine(bundle, EngineOptions(engine="cpu"))
+    load_engine(bundle, EngineOptions(engine="cpu", with_gradient=False))
+
+
+def test_the_sample_catches_not_a_number(bundle: Bundle) -> None:
+    weights = class_weights()
+    weights[0, 0] = np.nan
+    rewrite(bundle, {"weights.safetensors": linear_files(weights=weights)["weights.safetensors"]})
+    with pytest.raises(EngineError, match="off by inf"):
+        load_engine(bundle, EngineOptions(engine="cpu"))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", save({"images": np.zeros((1, 3, 4, 4), np.float32)})])
+def test_a_sample_that_is_none(bundle: Bundle, content: bytes) -> None:
+    rewrite(bundle, {"sample.safetensors": content})
+    with pytest.raises(EngineError, match=r"sample\.safetensors does not hold"):
+        load_engine(bundle, EngineOptions(engine="cpu"))
+
+
+def test_a_sample_of_another_shape(bundle: Bundle) -> None:
+    sample = load(bundle.file("sample.safetensors").read_bytes())
+    sample["images"] = np.zeros((6, 3, 5, 5), np.float32)
+    rewrite(bundle, {"sample.safetensors": save(sample)})
+    with pytest.raises(EngineError, match=r"sample\.safetensors does not fit"):
+        load_engine(bundle, EngineOptions(engine="cpu"))
+
+
+def test_checking_is_repeatable(bundle: Bundle) -> None:
+    engine = load_engine(bundle, EngineOptions(engine="cpu"))
+    check_engine(engine, bundle)
+
+
+def test_sign_agreement_counts_what_matters() -> None:
+    reference = np.array([[1.0, -1.0, 0.5, 0.001], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    got = np.array([[2.0, 1.0, 0.1, -0.001], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    np.testing.assert_allclose(sign_agreement(got, reference), [2 / 3, 1.0])
+    got[1, 0] = 1.0
+    np.testing.assert_allclose(sign_agreement(got, reference), [2 / 3, 3 / 4])
+
+
+def test_tensorrt_profiles_cover_the_batches(
+    bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    options = tensorrt_options(bundle, GRADIENT, max_batch=32, cache=cache)
+    assert options["trt_profile_min_shapes"] == "images:1x3x4x4,label:1,target:1,loss:1"
+    assert options["trt_profile_opt_shapes"] == "images:8x3x4x4,label:8,target:8,loss:8"
+    assert options["trt_profile_max_shapes"] == "images:32x3x4x4,label:32,target:32,loss:32"
+    assert profile(bundle, CLASSIFIER, batch=2) == "images:2x3x4x4"
+    assert options["trt_engine_cache_path"] == str(cache / cache_key(bundle, max_batch=32))
+    assert bundle.sha256[:16] in options["trt_engine_cache_path"]
+    assert cache_key(bundle, max_batch=32) != cache_key(bundle, max_batch=64)

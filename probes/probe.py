@@ -74,7 +74,7 @@ def probe(
     Args:
         classifier: over NumPy arrays.
         image: float32[3, H, W] or [1, 3, H, W] in [0, 1], as the model sees it.
-        trained_eps: the eps the model was trained for in the norm of the request, None if there is none.
+        trained_eps: the eps the model was trained for in the norm of the request; None or 0 if there is none.
         budget: deadline and cancellation, asked before every evaluation. When it says stop, the report holds
             what was found until then.
         progress: told after every step.
@@ -178,7 +178,7 @@ def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) 
         raise ProbeError(
             field, f"{field} is {asked}; no two images of this size are further apart than {largest:.6g}"
         )
-    if request.eps is None and trained_eps is not None:
+    if request.eps is None and trained_eps:
         return min(asked, trained_eps)
     return asked
 

@@ -42,7 +42,7 @@ class TorchClassifier:
 
 
 @pytest.fixture(scope="module")
-def trained() -> Iterator[tuple[Any, Array, Array]]:
+def trained(one_thread: None) -> Iterator[tuple[Any, Array, Array]]:
     """A small network trained to tell smooth from rough and bright from dark, and test images."""
     generator = torch.Generator().manual_seed(0)
     images, labels = made_up(600, generator)

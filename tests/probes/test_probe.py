@@ -150,6 +150,14 @@ def test_a_search_tests_the_eps_trained_for() -> None:
     assert capped.minimal_eps.flipped is None and capped.minimal_eps_8bit is None
 
 
+@pytest.mark.parametrize("trained_eps", [None, 0.0])
+def test_without_an_eps_trained_for_the_verdict_is_about_the_end_of_the_search(
+    trained_eps: float | None,
+) -> None:
+    report = ask(two_class(), grey(), trained_eps=trained_eps, max_eps=0.1)
+    assert (report.verdict, report.eps) == ("flipped", 0.1)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_returned_image_gives_what_the_report_says(norm: str) -> None:
     model = network()

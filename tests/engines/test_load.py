@@ -38,7 +38,7 @@ def test_auto_falls_back_and_says_why(bundle: Bundle, monkeypatch: pytest.Monkey
 def test_strict_refuses_the_slower_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     machine(monkeypatch, cuda="no GPU here", tensorrt="no GPU here", gpu=False)
     with pytest.raises(EngineError, match=rf"engine {engine} is strict.*no GPU here"):
-        load_engine(bundle, EngineOptions(engine=engine, strict=True))  # type: ignore[arg-type]
+        load_engine(bundle, EngineOptions(engine=engine, strict=True))
 
 
 def test_strict_trusts_what_runs_and_not_what_was_promised(
@@ -50,7 +50,7 @@ def test_strict_trusts_what_runs_and_not_what_was_promised(
 
     def on_cpu(bundle: Bundle, *, settings: object, with_gradient: bool) -> object:
         engine = unasked(bundle, with_gradient=with_gradient)
-        engine._settings = settings  # type: ignore[assignment]
+        engine._settings = settings
         return engine
 
     monkeypatch.setattr(load_module, "OnnxRuntimeEngine", on_cpu)
@@ -67,7 +67,7 @@ def test_providers_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda=None, tensorrt=None, gpu=True)
 
     def names(engine: str) -> list[str]:
-        providers, reason = choose_providers(EngineOptions(engine=engine))  # type: ignore[arg-type]
+        providers, reason = choose_providers(EngineOptions(engine=engine))
         assert reason is None
         return [name for name, _ in providers]
 
@@ -85,7 +85,7 @@ def test_tensorrt_falls_back_to_cuda_first(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_unknown_engine(bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="accepted are auto, cpu, cuda, tensorrt, triton"):
-        load_engine(bundle, EngineOptions(engine="abacus"))  # type: ignore[arg-type]
+        load_engine(bundle, EngineOptions(engine="abacus"))
 
 
 def test_triton_needs_an_address(bundle: Bundle) -> None:

@@ -107,4 +107,4 @@ def test_missing_weights_are_an_engine_error(bundle: Bundle) -> None:
 @pytest.mark.parametrize("settings", [{"providers": ()}, {"threads": -1}, {"max_batch": 0}])
 def test_impossible_settings(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"provider|threads"):
-        SessionSettings(**settings)  # type: ignore[arg-type]
+        SessionSettings(**settings)

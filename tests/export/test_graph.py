@@ -80,7 +80,8 @@ def assert_equals_torch(network: nn.Module, folder: Path, images: torch.Tensor, 
     scale = np.abs(reference).max(axis=(1, 2, 3), keepdims=True)
     matters = np.abs(reference) > 0.02 * scale
     assert (np.sign(got.gradient) == np.sign(reference))[matters].mean() > 0.995
-    assert (np.abs(got.gradient - reference) < 1e-4 * scale).mean() > 0.99
+    # A gradient may be zero everywhere: DLR is flat where the label ranks third and the rival first.
+    assert (np.abs(got.gradient - reference) <= 1e-4 * scale).mean() > 0.99
 
 
 @pytest.mark.parametrize("loss", list(Loss))

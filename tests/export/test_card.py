@@ -1,0 +1,40 @@
+"""The model card says what the manifest says."""
+
+from __future__ import annotations
+
+from export.bundle import Metric
+from export.card import model_card
+from tests.export.linear_bundle import linear_description
+
+
+def test_without_figures_it_says_so() -> None:
+    card = model_card(linear_description().model_copy(update={"metrics": ()}))
+    assert "No figure has been measured for this version." in card
+    assert "%" not in card
+
+
+def test_figures_threat_and_command() -> None:
+    metrics = (
+        Metric(name="clean", accuracy=0.8125, n=1000),
+        Metric(name="autoattack", accuracy=0.4567, n=1000, norm="linf", eps=8 / 255),
+        Metric(name="own-attack", accuracy=0.5, n=500, norm="l2", eps=0.51),
+    )
+    description = linear_description().model_copy(
+        update={"metrics": metrics, "evaluation_command": "clead evaluate linear --data-dir DIR"}
+    )
+    card = model_card(description)
+    assert card.startswith("# linear, version 1\n")
+    assert "| Unchanged images | - | - | 81.2% | 1000 |" in card
+    assert "| AutoAttack | linf | 8/255 | 45.7% | 1000 |" in card
+    assert "| own-attack | l2 | 0.51 | 50.0% | 500 |" in card
+    assert "l-infinity eps 8/255" in card
+    assert "    clead evaluate linear --data-dir DIR" in card
+    assert "upper bound" in card
+
+
+def test_long_class_lists_are_cut() -> None:
+    description = linear_description().model_copy(update={"classes": tuple(f"class-{i}" for i in range(100))})
+    card = model_card(description)
+    assert "100 classes" in card
+    assert "class-19, ..." in card
+    assert "class-20" not in card

@@ -1,0 +1,104 @@
+"""The Triton repository: files of the bundle, and configurations that Triton's own schema parses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from export.bundle import Bundle, BundleError
+from export.triton_repository import write_triton_repository
+from tests.export.linear_bundle import CLASSES, SIDE, write_linear_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_linear_bundle(tmp_path / "models")
+
+
+def config(folder: Path) -> Any:
+    return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def shapes(tensors: Any) -> dict[str, tuple[str, list[int], bool]]:
+    """Type, axes and whether they are reshaped away, by name."""
+    names = model_config_pb2.DataType.Name
+    return {t.name: (names(t.data_type), list(t.dims), t.HasField("reshape")) for t in tensors}
+
+
+def test_files_are_the_bundles(bundle: Bundle, tmp_path: Path) -> None:
+    folders = write_triton_repository(bundle, tmp_path / "repository")
+    assert [folder.name for folder in folders] == ["linear", "linear-gradient"]
+    for folder, graph in zip(folders, ("classifier.onnx", "gradient.onnx"), strict=True):
+        assert sorted(path.name for path in folder.iterdir()) == ["1", "config.pbtxt", "labels.txt"]
+        for name in (graph, "weights.safetensors"):
+            assert (folder / "1" / name).read_bytes() == bundle.file(name).read_bytes()
+        assert (folder / "labels.txt").read_text().splitlines() == list(CLASSES)
+
+
+def test_configurations(bundle: Bundle, tmp_path: Path) -> None:
+    classifier, gradient = (
+        config(folder) for folder in write_triton_repository(bundle, tmp_path, max_batch=32)
+    )
+    image = ("TYPE_FP32", [3, SIDE, SIDE], False)
+    number = ("TYPE_INT64", [1], True)
+    assert shapes(classifier.input) == {"images": image}
+    assert shapes(classifier.output) == {"logits": ("TYPE_FP32", [4], False)}
+    assert shapes(gradient.input) == {"images": image, "label": number, "target": number, "loss": number}
+    assert shapes(gradient.output) == {
+        "logits": ("TYPE_FP32", [4], False),
+        "loss_value": ("TYPE_FP32", [1], True),
+        "gradient": image,
+    }
+    for model, graph in ((classifier, "classifier.onnx"), (gradient, "gradient.onnx")):
+        assert (model.backend, model.max_batch_size, model.default_model_filename) == (
+            "onnxruntime",
+            32,
+            graph,
+        )
+        assert model.HasField("dynamic_batching")
+        assert model.output[0].label_filename == "labels.txt"
+        assert [warmup.batch_size for warmup in model.model_warmup] == [1, 32]
+        assert set(model.model_warmup[0].inputs) == {tensor.name for tensor in model.input}
+        assert model.parameters["clead_sha256_1"].string_value == bundle.sha256
+
+
+def test_classifying_goes_before_probing(bundle: Bundle, tmp_path: Path) -> None:
+    limits = [
+        config(folder).instance_group[0].rate_limiter for folder in write_triton_repository(bundle, tmp_path)
+    ]
+    assert limits[0].priority < limits[1].priority
+    assert limits[0].resources[0].name == limits[1].resources[0].name
+
+
+def test_versions_lie_side_by_side(bundle: Bundle, tmp_path: Path) -> None:
+    second = write_linear_bundle(tmp_path / "models", version="2")
+    write_triton_repository(bundle, tmp_path / "repository")
+    folder, _ = write_triton_repository(second, tmp_path / "repository")
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["1", "2"]
+    parameters = config(folder).parameters
+    assert parameters["clead_sha256_1"].string_value == bundle.sha256
+    assert parameters["clead_sha256_2"].string_value == second.sha256
+    assert config(folder).version_policy.HasField("all")
+
+
+def test_a_version_is_not_overwritten(bundle: Bundle, tmp_path: Path) -> None:
+    write_triton_repository(bundle, tmp_path / "repository")
+    with pytest.raises(BundleError, match="exists"):
+        write_triton_repository(bundle, tmp_path / "repository")
+
+
+def test_a_damaged_configuration_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "linear").mkdir()
+    (tmp_path / "linear" / "config.pbtxt").write_text("name: {")
+    with pytest.raises(BundleError, match=r"config\.pbtxt is not a Triton model configuration"):
+        write_triton_repository(bundle, tmp_path)
+    assert [path.name for path in (tmp_path / "linear").iterdir()] == ["config.pbtxt"]
+
+
+def test_impossible_batch(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="at least 1"):
+        write_triton_repository(bundle, tmp_path, max_batch=0)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MOST_LINES = 300
 SOURCE = {".py", ".js", ".html", ".css", ".sh"}
-INDEX_HOST = re.compile(r"pypi[.]org|pythonhosted|npmjs[.]org|https?://[^\s/]*/simple\b")
+INDEX_HOST = re.compile(r"pypi[.]org|python[h]osted|npmjs[.]org|https?://[^\s/]*/simple\b")
 MACHINE_PATH = re.compile(r"(?<![\w.-])/(?:work|root|farm|opt/envs|home/\w+)/")
 PICKLE = re.compile(r"^\s*(?:import|from)\s+(?:pickle|cPickle|dill|cloudpickle|joblib)\b", re.MULTILINE)
 

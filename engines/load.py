@@ -17,6 +17,8 @@ from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
 EngineName = Literal["auto", "cpu", "cuda", "tensorrt", "triton"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
+_LARGEST_BATCH = 256
+_PIXELS_IN_A_BATCH = 2**20
 CUDA_OPTIONS = {
     # The served numerics shall be those that were measured: TF32 rounds products to 10 bits.
     "use_tf32": "0",
@@ -32,8 +34,9 @@ class EngineOptions:
 
     `auto` takes CUDA where it works and else the CPU. `strict` refuses anything slower than what was asked
     for, and with `auto` anything slower than CUDA. `threads`: per operator on the CPU, 0 for every physical
-    core. `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps TensorRT's built
-    engines.
+    core. `max_batch` bounds memory, larger batches run in pieces (None: by the size of the images).
+    `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps the engines that
+    TensorRT builds.
     """
 
     engine: EngineName = "auto"
@@ -41,7 +44,7 @@ class EngineOptions:
     threads: int = 0
     inter_op_threads: int = 1
     spinning: bool = True
-    max_batch: int = 256
+    max_batch: int | None = None
     with_gradient: bool = True
     triton_url: str | None = None
     deadline: float = 30.0
@@ -73,11 +76,12 @@ def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
 
 def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
     providers, reason = choose_providers(options)
+    max_batch = options.max_batch or default_max_batch(bundle)
     graph_options = {}
     if providers[0][0] == TENSORRT:
         for graph in (CLASSIFIER, GRADIENT):
             graph_options[graph] = tensorrt_options(
-                bundle, graph, max_batch=options.max_batch, cache=options.tensorrt_cache
+                bundle, graph, max_batch=max_batch, cache=options.tensorrt_cache
             )
     settings = SessionSettings(
         providers=providers,
@@ -85,7 +89,7 @@ def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
         threads=options.threads,
         inter_op_threads=options.inter_op_threads,
         spinning=options.spinning,
-        max_batch=options.max_batch,
+        max_batch=max_batch,
         reason=reason,
         unused_gpu=gpu_present(),
     )
@@ -120,6 +124,12 @@ def choose_providers(options: EngineOptions) -> tuple[tuple[Provider, ...], str 
     return (cpu,), first_reason
 
 
+def default_max_batch(bundle: Bundle) -> int:
+    """Images in one run: 256 small ones, and fewer of larger ones, because activations grow with the pixels."""
+    spec = bundle.manifest.input
+    return max(1, min(_LARGEST_BATCH, _PIXELS_IN_A_BATCH // (spec.height * spec.width)))
+
+
 def _refusal(options: EngineOptions, reason: str) -> EngineError:
     return EngineError(
         f"engine {options.engine} is strict and only a slower one would run: {reason}; "
@@ -137,6 +147,6 @@ def _triton(bundle: Bundle, options: EngineOptions) -> Engine:
         bundle,
         url=options.triton_url,
         deadline=options.deadline,
-        max_batch=options.max_batch,
+        max_batch=options.max_batch or default_max_batch(bundle),
         with_gradient=options.with_gradient,
     )

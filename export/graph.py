@@ -11,8 +11,8 @@ from export.bundle import WEIGHTS
 from export.weights import Span
 
 OPSET = 18
-"""Every ONNX Runtime since 1.14 takes it, so those of Triton and TensorRT do too."""
 IR_VERSION = 10
+"""Every ONNX Runtime since 1.18 takes these two, so the one that Triton brings does."""
 BATCH_AXIS = "batch"
 
 

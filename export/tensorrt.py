@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.engine import EngineInfo
-from engines.load import EngineOptions, load_engine
+from engines.load import EngineOptions, default_max_batch, load_engine
 from engines.sample import load_sample
 from engines.tensorrt_options import OPTIMAL_BATCH, cache_key, default_cache
 from export.bundle import Bundle
@@ -28,7 +28,7 @@ class TensorRtBuild:
 
 
 def build_tensorrt_engines(
-    bundle: Bundle, *, max_batch: int = 64, cache: Path | None = None
+    bundle: Bundle, *, max_batch: int | None = None, cache: Path | None = None
 ) -> TensorRtBuild:
     """Builds the engines of both graphs for this machine's GPU, checks them on the sample, and keeps them.
 
@@ -36,20 +36,21 @@ def build_tensorrt_engines(
     at once.
 
     Args:
-        max_batch: the largest batch that the server will send (its engine's max_batch).
+        max_batch: the largest batch of the server's engine; its default without it.
         cache: where engines are kept; `engines.tensorrt_options.default_cache()` without it.
 
     Raises:
         EngineError: TensorRT is not usable here (says why), or an engine disagrees with the export.
     """
     folder = cache or default_cache()
-    options = EngineOptions(engine="tensorrt", strict=True, max_batch=max_batch, tensorrt_cache=folder)
+    largest = max_batch or default_max_batch(bundle)
+    options = EngineOptions(engine="tensorrt", strict=True, max_batch=largest, tensorrt_cache=folder)
     engine = load_engine(bundle, options)
     sample = load_sample(bundle)
-    for batch in sorted({1, min(OPTIMAL_BATCH, max_batch), max_batch}):
+    for batch in sorted({1, min(OPTIMAL_BATCH, largest), largest}):
         rows = np.arange(batch) % len(sample.images)
         engine.logits(sample.images[rows])
         engine.gradient(sample.images[rows], sample.label[rows], sample.target[rows], sample.loss[rows])
-    build = TensorRtBuild(info=engine.describe(), folder=folder / cache_key(bundle, max_batch=max_batch))
+    build = TensorRtBuild(info=engine.describe(), folder=folder / cache_key(bundle, max_batch=largest))
     engine.close()
     return build

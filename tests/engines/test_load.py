@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from engines import load as load_module
 from engines.engine import EngineError
-from engines.load import EngineOptions, choose_providers, load_engine
+from engines.load import EngineOptions, choose_providers, default_max_batch, load_engine
 from engines.onnx_runtime import CPU, CUDA, TENSORRT
 from engines.sample import check_engine, sign_agreement
 from engines.tensorrt_options import cache_key, profile, tensorrt_options
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
+from export.tensorrt import build_tensorrt_engines
 from tests.export.linear_bundle import class_weights, linear_files, rewrite
 
 
@@ -159,3 +163,19 @@ def test_tensorrt_profiles_cover_the_batches(
     assert options["trt_engine_cache_path"] == str(cache / cache_key(bundle, max_batch=32))
     assert bundle.sha256[:16] in options["trt_engine_cache_path"]
     assert cache_key(bundle, max_batch=32) != cache_key(bundle, max_batch=64)
+
+
+@pytest.mark.parametrize(("side", "batch"), [(4, 256), (32, 256), (64, 256), (224, 20), (2048, 1)])
+def test_larger_images_run_in_smaller_batches(bundle: Bundle, side: int, batch: int) -> None:
+    spec = bundle.manifest.input.model_copy(update={"height": side, "width": side, "resize": side})
+    manifest = bundle.manifest.model_copy(update={"input": spec})
+    assert default_max_batch(replace(bundle, manifest=manifest)) == batch
+
+
+def test_tensorrt_engines_are_not_built_without_tensorrt(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(monkeypatch, cuda="no GPU here", tensorrt="no GPU here", gpu=False)
+    with pytest.raises(EngineError, match="no GPU here"):
+        build_tensorrt_engines(bundle, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

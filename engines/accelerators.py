@@ -7,7 +7,6 @@ import ctypes
 import importlib
 import io
 import platform
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def cuda_libraries() -> tuple[str, ...]:
 
 
 def _loads(library: str) -> bool:
-    if sys.platform == "win32" or platform.system() != "Linux":
+    if platform.system() != "Linux":
         return False
     try:
         ctypes.CDLL(library)

@@ -125,7 +125,7 @@ def choose_providers(options: EngineOptions) -> tuple[tuple[Provider, ...], str 
 
 
 def default_max_batch(bundle: Bundle) -> int:
-    """Images in one run: 256 small ones, and fewer of larger ones, because activations grow with the pixels."""
+    """Images in one run: 256 small ones, fewer of larger ones, because activations grow with the pixels."""
     spec = bundle.manifest.input
     return max(1, min(_LARGEST_BATCH, _PIXELS_IN_A_BATCH // (spec.height * spec.width)))
 

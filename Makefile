@@ -54,7 +54,8 @@ $(TEST)/$(STAMP): requirements/test.txt requirements/no-dependencies.txt
 	@touch '$@'
 
 lock: | python
-	@requirements/lock.sh "$$(requirements/find-uv.sh '$(PYTHON)' '$(ENVIRONMENTS)/uv')" $(if $(UPGRADE),--upgrade)
+	@uv=$$(requirements/find-uv.sh '$(PYTHON)' '$(ENVIRONMENTS)/uv') && \
+		requirements/lock.sh "$$uv" $(if $(UPGRADE),--upgrade)
 
 clean:
 	rm -rf '$(ENVIRONMENTS)' .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -74,8 +74,9 @@ def export_run(
 
     Args:
         data_dir: folder with the run's data set; its test images serve for parity and for the bundle's
-            sample. metrics: measured figures of this checkpoint (see `metrics_from`). evaluation_command: the
-            command that measured them.
+            sample.
+        metrics: measured figures of this checkpoint (see `metrics_from`).
+        evaluation_command: the command that measured them.
 
     Raises:
         CheckpointError, DataError: the run or its data cannot be read.
@@ -151,7 +152,8 @@ def export_network(
 
     Args:
         images: real images float32[N, 3, H, W] in [0, 1] of the model's size; the first ones become the
-            sample. labels: int64[N].
+            sample.
+        labels: int64[N].
 
     Raises:
         BundleError, ParityError: as `export_run`.

@@ -17,7 +17,7 @@ def radii(ladder: Ladder, request: ProbeRequest) -> list[float]:
 
 
 def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> CurvePoint:
-    """What the findings say about the ball of radius `eps`."""
+    """What is known about the ball of radius `eps`: label, probability and margin are its worst point's."""
     findings = ladder.findings
     flipped = findings.flipped(eps)
     if not flipped and eps > 0 and eps not in ladder.completed:
@@ -26,13 +26,11 @@ def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> Curve
         )
     flipped_8bit = findings.flipped(eps, eight_bit=True)
     worst = findings.worst(eps)
-    example = findings.smallest(eight_bit=flipped_8bit) if flipped else None
-    named = worst if example is None else example
     return CurvePoint(
         eps=eps,
         flipped=flipped,
         flipped_8bit=flipped_8bit,
-        prediction=named.prediction,
+        prediction=worst.prediction,
         margin=worst.margin,
         noise_margin=worst.margin if eps == 0 else noise_margin,
     )

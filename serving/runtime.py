@@ -130,7 +130,7 @@ class Runtime:
             "ready",
             extra={"fields": {"model": model.identity, "provider": info.provider, "device": info.device}},
         )
-        if info.unused_gpu or info.reason:
+        if info.unused_gpu:
             logger.warning("a faster engine is not used: %s", info.reason)
 
 

@@ -29,6 +29,7 @@ from export.bundle import (
     Bundle,
     BundleError,
     Description,
+    InputSpec,
     Metric,
     Provenance,
     ThreatSpec,
@@ -224,7 +225,9 @@ def _description(**fields: Any) -> Description:
         raise BundleError(f"this model cannot be described in a manifest: {problems}") from error
 
 
-def _test_images(data_dir: Path, *, dataset: str, spec: Any, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _test_images(
+    data_dir: Path, *, dataset: str, spec: InputSpec, classes: Sequence[str]
+) -> tuple[Tensor, Tensor]:
     images = open_images(data_dir, "test", dataset=dataset, spec=spec)
     if tuple(images.classes) != tuple(classes):
         raise BundleError(

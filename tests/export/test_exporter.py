@@ -38,6 +38,7 @@ from training.recipe import recipe_from
 DATA = Path(__file__).parents[1] / "data"
 OPTIONS = {"widths": [4, 6], "blocks": [1, 1]}
 EPS = 8 / 255
+COUNT = 8
 
 
 def network() -> nn.Module:
@@ -47,7 +48,7 @@ def network() -> nn.Module:
 
 def real_images() -> tuple[Tensor, Tensor, tuple[str, ...]]:
     images = open_images(DATA, "test", dataset="cifar10", spec=spec(32))
-    pixels, labels = images.batch(torch.arange(24), torch.device("cpu"))
+    pixels, labels = images.batch(torch.arange(COUNT), torch.device("cpu"))
     return pixels, labels, images.classes
 
 
@@ -92,12 +93,12 @@ def test_a_published_bundle_runs_as_torch_does(exported: Export) -> None:
 
 
 def test_parity_was_measured_for_every_loss(exported: Export) -> None:
-    assert exported.parity.images == 24
+    assert exported.parity.images == COUNT
     assert exported.parity.logit_error < 1e-5
     assert [loss.loss for loss in exported.parity.losses] == ["cross-entropy", "margin", "dlr"]
     for loss in exported.parity.losses:
         assert loss.mean_sign_agreement > 0.995
-        assert abs(loss.torch_success - loss.engine_success) <= 2 / 24
+        assert abs(loss.torch_success - loss.engine_success) <= 2 / COUNT
 
 
 def test_the_network_is_rebuilt_from_the_bundle(exported: Export) -> None:

@@ -145,13 +145,19 @@ def larger_budget_agrees(ladder: Ladder, eps: float, *, steps: int, restarts: in
     )
 
 
-def huge_eps_flips(ladder: Ladder, *, steps: int) -> Check | None:
+def huge_eps_flips(ladder: Ladder, *, steps: int, largest_eps: float) -> Check | None:
     """Half the pixel range flips any image; an attack that fails there does not work. None where time ran
-    out."""
+    out.
+
+    An example that it meets within `largest_eps`, the largest ball that the probe is about, counts as found.
+    """
     findings = ladder.findings.aside()
     eps = HUGE_EPS_LINF if ladder.threat.norm == "linf" else HUGE_EPS_LINF * math.sqrt(findings.clean.size)
     ladder.climb([eps], restarts=1, steps=min(steps, HUGE_STEPS), findings=findings)
     flipped = findings.flipped(eps)
+    nearest = findings.smallest()
+    if nearest is not None and findings.flipped(largest_eps):
+        ladder.findings.judge(nearest.image[None], np.asarray([nearest.eps]))
     if ladder.budget.stop() and not flipped:
         return None
     return Check(

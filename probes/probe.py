@@ -260,7 +260,8 @@ def _evidence(
         if request.evidence == "full":
             checks.append(evidence.larger_budget_agrees(ladder, eps, steps=steps, restarts=restarts))
     if request.evidence == "full":
-        checks.append(evidence.huge_eps_flips(ladder, steps=steps))
+        searched = verdict_eps if request.eps is not None else request.search_end(findings.clean.size)
+        checks.append(evidence.huge_eps_flips(ladder, steps=steps, largest_eps=searched))
     if not ladder.budget.stop():
         checks += evidence.served_answers(ladder, clean_logits, gradient)
     checks.append(evidence.flips_persist(ladder, restarts=restarts))

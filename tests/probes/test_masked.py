@@ -115,6 +115,38 @@ def test_an_example_found_by_noise_is_a_flip_like_any_other() -> None:
     assert report.verdict == "flipped"
 
 
+class Shell(Linear):
+    """Flips only where every value moved by the first step of the attack at the huge eps, 2.5 x 0.5 / 8."""
+
+    def logits(self, images: Array) -> Array:
+        logits = super().logits(images)
+        moved = np.abs(images - grey())
+        low, high = np.min(moved, axis=(1, 2, 3)), np.max(moved, axis=(1, 2, 3))
+        shell = (low > 0.15) & (high < 0.162)
+        certain = np.asarray([9.0, 0.0], dtype=np.float32) + np.float32(1e-3) * logits
+        return np.where(shell[:, None], certain[:, ::-1], certain)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        _, value, gradient = super().gradient(images, labels, targets, losses)
+        return Gradient(self.logits(images), value, gradient * np.float32(1e-3))
+
+
+@pytest.mark.parametrize("question", [{"eps": (0.3,)}, {"max_eps": 0.3}], ids=str)
+def test_an_example_that_the_huge_eps_meets_inside_the_ball_is_a_flip(question: dict[str, Any]) -> None:
+    honest = two_class()
+    quick = ask(Shell(honest.weights, honest.bias), steps=8, **question)
+    assert quick.minimal_eps.flipped is None
+    full = ask(Shell(honest.weights, honest.bias), steps=8, evidence="full", **question)
+    assert full.minimal_eps.flipped == pytest.approx(2.5 * 0.5 / 8, abs=1 / 255)
+    assert "flips_persist" in failed(full)
+
+
+def test_an_example_that_the_huge_eps_meets_outside_of_the_ball_is_not_counted() -> None:
+    honest = two_class()
+    report = ask(Shell(honest.weights, honest.bias), steps=8, evidence="full", eps=(0.1,))
+    assert report.minimal_eps.flipped is None and "huge_eps_flips" not in failed(report)
+
+
 class Undefined(Linear):
     """Gives no finite answer for any image but one."""
 

@@ -84,5 +84,6 @@ class Problem(Exception):
 
     def response(self, *, request_id: str, path: str, **members: object) -> Response:
         """The HTTP response; `members` are added to the object."""
-        content = json.dumps(self.body(request_id=request_id, path=path) | members, ensure_ascii=False)
+        # ASCII, because names taken from a request may hold lone surrogates, which UTF-8 cannot encode.
+        content = json.dumps(self.body(request_id=request_id, path=path) | members)
         return Response(content, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)

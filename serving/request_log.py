@@ -23,7 +23,8 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # ASCII, because text taken from a request may hold lone surrogates, which UTF-8 cannot encode.
+        return json.dumps(line, default=str)
 
 
 def configure_logging() -> None:

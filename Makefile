@@ -3,10 +3,12 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-HOST ?= 127.0.0.1
-PORT ?= 3000
 GPU ?= 0
 ENVIRONMENTS ?= .venv
+
+# Where to serve, if not where the settings say. HOST counts only on make's own command line: shells export a variable
+# of that name that holds the machine's.
+ADDRESS := $(if $(filter command,$(origin HOST)),--host '$(HOST)') $(if $(PORT),--port '$(PORT)')
 
 # The first Python that is new enough, unless PYTHON names one.
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -25,7 +27,7 @@ STAMP := made-by-python-$(PYTHON_VERSION)
 .PHONY: help serve test check lock clean python
 
 help:
-	@echo 'make serve          serve the bundled model on http://$(HOST):$(PORT)'
+	@echo 'make serve          serve the bundled model on http://127.0.0.1:3000'
 	@echo 'make serve GPU=1    the same with the CUDA libraries'
 	@echo 'make test           all checks and tests (installs torch: several GB)'
 	@echo 'make check          the checks alone: ruff, mypy, import rules'
@@ -36,7 +38,7 @@ help:
 	@echo '           PYTEST_OPTIONS'
 
 serve: $(SERVE)/$(STAMP)
-	@exec $(SERVE)/bin/clead serve --host '$(HOST)' --port '$(PORT)'
+	@exec $(SERVE)/bin/clead serve $(ADDRESS)
 
 test: check
 	$(TEST)/bin/python -m pytest $(PYTEST_OPTIONS)

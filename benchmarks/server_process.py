@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,25 +34,25 @@ def seconds_to_ready(
         RuntimeError: if it ends, or is not ready within `limit` seconds; with the end of its output.
     """
     started = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        while time.monotonic() - started < limit:
-            if _ready(port):
-                return time.monotonic() - started
-            if process.poll() is not None:
-                break
-            time.sleep(0.02)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
-    raise RuntimeError(f"{' '.join(command)} was not ready within {limit:.0f} s:\n{output.decode()[-2000:]}")
+    # A file and not a pipe, which would fill up and hold the server back.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            while time.monotonic() - started < limit:
+                if _ready(port):
+                    return time.monotonic() - started
+                if process.poll() is not None:
+                    break
+                time.sleep(0.02)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+        output.seek(0)
+        end = output.read().decode()[-2000:]
+    raise RuntimeError(f"{' '.join(command)} was not ready within {limit:.0f} s:\n{end}")
 
 
 def _ready(port: int) -> bool:

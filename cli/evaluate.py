@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--attacks", help="With commas, of noise, fgsm, pgd-50-10 and autoattack.  [all of them]")
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one trained for]")
 @click.option("--eps", help="As 8/255 or 0.031.  [the one trained for]")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Chooses the images.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Chooses the images."
+)
 @click.option("--batch-size", default=250, show_default=True, type=click.IntRange(min=1))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -54,6 +57,12 @@ def evaluate(
     only if every check was made and passed.
     """
     folder = find_subject(run_or_bundle)
+    if (
+        json_file is not None
+        and str(json_file) != "-"
+        and not os.access(json_file.absolute().parent, os.W_OK)
+    ):
+        raise click.UsageError(f"--json {json_file}: its folder does not exist or cannot be written")
 
     from training.data.sources import open_images
     from training.evaluation.evaluate import ATTACKS, EvaluationRequest
@@ -88,15 +97,16 @@ def evaluate(
         dataset=subject.dataset,
         device=choose_device(device),
     )
+    if str(json_file) != "-":
+        _print(evaluation)
     if json_file is not None:
         with click.open_file(str(json_file), "w", encoding="utf-8", atomic=str(json_file) != "-") as file:
             file.write(json.dumps(evaluation.to_dict(), indent=2) + "\n")
-    if str(json_file) != "-":
-        _print(evaluation)
 
 
 def _print(evaluation: Evaluation) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     figures = Table("attack", "eps", "accuracy", "95% interval", "images", title=evaluation.subject)
@@ -109,7 +119,7 @@ def _print(evaluation: Evaluation) -> None:
     marks = {True: "[green]passed[/]", False: "[red]failed[/]", None: "not made"}
     gates = Table("check", "", "detail")
     for gate in evaluation.gates:
-        gates.add_row(gate.name, marks[gate.passed], gate.detail)
+        gates.add_row(gate.name, marks[gate.passed], escape(gate.detail))
     console = Console()
     console.print(figures, gates)
     console.print(

@@ -206,7 +206,7 @@ class Trainer:
         if best:
             self._save(BEST)
         self._save(LAST)
-        bars.finish_epoch({**figures, "epochs": float(self.recipe.optimiser.epochs)}, best=best)
+        bars.finish_epoch(figures, best=best)
 
     def _save(self, name: str) -> None:
         tensors = module_tensors(self.network, "network.")

@@ -20,7 +20,7 @@ def pixels(value: object) -> object:
     if isinstance(value, str):
         try:
             return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise ValueError(f"{value!r} is not a number or a fraction such as '8/255'") from error
     return value
 
@@ -29,7 +29,7 @@ Pixels = Annotated[float, BeforeValidator(pixels), Field(ge=0.0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(_Section):
@@ -41,7 +41,7 @@ class Data(_Section):
     """Height and width of the model's input; other images are resized and cropped to it."""
     holdout: int = Field(1000, ge=10)
     limit: int | None = Field(None, ge=20)
-    """Train on the first `limit` images only (for trying things out)."""
+    """Train on this many images, spread over the data (for trying things out)."""
 
 
 class NetworkChoice(_Section):
@@ -76,6 +76,10 @@ class Attack(_Section):
     def _consistent(self) -> Attack:
         if self.name == "noise_fgsm" and self.norm != "linf":
             raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(
+                f"eps is {self.eps:g} in [0, 1] pixels, beyond any image; did you mean '{self.eps:g}/255'?"
+            )
         return self
 
 
@@ -102,7 +106,7 @@ class Recipe(_Section):
     """All that decides a run, besides the data folder and the machine."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     data: Data = Data()
     network: NetworkChoice = NetworkChoice()
     objective: Objective = Objective()

@@ -45,8 +45,8 @@ def train(
         raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
     chosen = choose_device(device)
     images = training_images(settings, data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings, images, folder, device=chosen, commit=current_commit())
+    folder.mkdir(parents=True, exist_ok=True)
     if resume and (folder / LAST).exists():
         trainer.resume()
     with TrainingProgress(settings.optimiser.epochs) as bars:
@@ -69,7 +69,7 @@ def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
     if not data_dir.is_dir() and recipe.data.dataset not in ("cifar10", "cifar100"):
         raise DataError(f"the data folder {data_dir} does not exist")
     images = open_images(data_dir, "train", dataset=recipe.data.dataset, spec=input_spec(recipe))
-    return images if recipe.data.limit is None else images.first(recipe.data.limit)
+    return images if recipe.data.limit is None else images.spread(recipe.data.limit)
 
 
 def choose_device(name: str) -> torch.device:

@@ -82,6 +82,36 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
 
 
+def test_photographs_are_turned_as_their_metadata_says(tmp_path: Path) -> None:
+    # A camera held sideways: the left half of the file is the upper half of the picture.
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+    pixels[:, :16] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "train" / name / "1.png", exif=exif)
+    upright = open_images(tmp_path, "train", dataset="x", spec=SPEC).pixels(torch.tensor([0]))[0]
+    assert upright[0, :16].eq(200).all() and upright[0, 16:].eq(0).all()
+
+
+@pytest.mark.parametrize("labels", [[0, None], ["cat", "dog"], [0, -1], []])
+def test_labels_that_are_none_are_refused(tmp_path: Path, labels: list[object], data_dir: Path) -> None:
+    images = parquet.read_table(data_dir / "train-00000-of-00001.parquet").column("img")[: len(labels)]
+    parquet.write_table(pyarrow.table({"img": images, "label": labels}), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match=r"labels"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+
+
+def test_a_spread_takes_every_class(data_dir: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(5):
+            _save(tmp_path / "train" / name / f"{number}.png", (number, 0, 0))
+    spread = open_images(tmp_path, "train", dataset="x", spec=SPEC).spread(4)
+    assert spread.labels.tolist() == [0, 0, 1, 1]
+    assert spread.pixels(torch.arange(4))[:, 0, 0, 0].tolist() == [0, 2, 0, 2]
+
+
 def test_folders_without_images_or_with_one_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds neither train-"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)

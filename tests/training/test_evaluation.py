@@ -71,7 +71,7 @@ def _accuracy(evaluation: Evaluation, name: str) -> float:
 
 def test_a_linear_model_s_robust_accuracy_is_the_closed_form(images: LabelledImages) -> None:
     module, eps = Colour(), 8 / 255
-    images = _relabelled(images, module).first(40)
+    images = _relabelled(images, module).spread(40)
     evaluation = _evaluate(module, images, n=40, eps=eps)
     with torch.no_grad():
         pixels, labels = images.batch(torch.arange(40), torch.device("cpu"))

@@ -25,6 +25,9 @@ def test_eps_may_be_a_fraction(tmp_path: Path) -> None:
         ('name = "x"\nepochs = 3\n', "epochs: Extra inputs"),
         ('name = "x"\n[attack]\neps = "eight"\n', "attack.eps: .*not a number or a fraction"),
         ('name = "x"\n[attack]\neps = "8/0"\n', "attack.eps"),
+        ('name = "x"\n[attack]\neps = "1e400"\n', "attack.eps"),
+        ('name = "x"\n[attack]\neps = 8\n', "did you mean '8/255'"),
+        ('name = "x"\ncheckpoint_seconds = inf\n', "checkpoint_seconds: .*finite"),
         ('name = "x"\n[attack]\nname = "cw"\n', "attack.name"),
         ('name = "x"\n[attack]\nname = "noise_fgsm"\nnorm = "l2"\n', "attack: .*use name = 'pgd' for l2"),
         ('name = "x"\n[optimiser]\nepochs = 0\n', "optimiser.epochs"),
@@ -70,10 +73,13 @@ def test_a_missing_file_is_an_error_of_the_recipe(tmp_path: Path) -> None:
         read_recipe(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("name", ["vgg", "compact_resnet"])
-def test_unknown_networks_and_options_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"accepted are|does not take"):
-        build_network(name, 10, {"depth": 3})
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vgg", {}), ("compact_resnet", {"depth": 3}), ("compact_resnet", {"widths": [0], "blocks": [1]})],
+)
+def test_unknown_networks_and_options_are_refused(name: str, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"accepted are|does not take|all positive"):
+        build_network(name, 10, options)
 
 
 def test_a_recipe_survives_json() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 RESIDENT_BYTES = 2**31
@@ -35,9 +35,18 @@ class Encoded:
         source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
         try:
             with Image.open(source) as image:
-                return image.convert("RGB")
+                return _upright(image).convert("RGB")
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"cannot decode {self.name}: {error}; remove or replace this file") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says: the server turns what it is sent, so training must."""
+    try:
+        return ImageOps.exif_transpose(image)
+    # Metadata that cannot be read says nothing about the orientation; the pixels are fine.
+    except Exception:
+        return image
 
 
 class LabelledImages:
@@ -79,9 +88,10 @@ class LabelledImages:
             return self._resident[indices]
         return self._decoded(indices.tolist())
 
-    def first(self, count: int) -> LabelledImages:
-        """The first `count` images of this set, decoded."""
-        kept = torch.arange(min(count, len(self)))
+    def spread(self, count: int) -> LabelledImages:
+        """`count` images of this set at even distances (folders are sorted by class), decoded."""
+        count = min(count, len(self))
+        kept = torch.arange(count) * len(self) // count
         pixels = self.pixels(kept).numpy()
         return LabelledImages(pixels, self.labels[kept].numpy(), self.classes, self._decode, self.size)
 

@@ -117,7 +117,16 @@ def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
                 raise DataError(f"{shard}, row {row}: {image_column} holds no encoded image bytes")
             encoded.append(Encoded(f"{shard}, row {row}", content))
         labels += table.column(label_column).to_pylist()
+    if not labels or not all(isinstance(label, int) for label in labels):
+        raise DataError(
+            f"{shards[0].parent}: the labels must be whole numbers, at least one; some are not, or none is"
+        )
     classes = names or [str(label) for label in range(max(labels) + 1)]
+    if min(labels) < 0 or max(labels) >= len(classes):
+        raise DataError(
+            f"{shards[0].parent}: labels from {min(labels)} to {max(labels)} "
+            f"do not fit {len(classes)} classes"
+        )
     return LabelledImages(encoded, np.asarray(labels), classes, _decoder(spec), spec.height)
 
 

@@ -39,6 +39,6 @@ def build_network(name: str, num_classes: int, options: Mapping[str, Any] | None
         raise ValueError(f"unknown network {name!r}; accepted are: {', '.join(_BACKBONES)}")
     try:
         backbone, features = _BACKBONES[name](**(options or {}))
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:
         raise ValueError(f"network {name!r} does not take these options: {error}") from error
     return Network(backbone, features, num_classes)

@@ -21,8 +21,10 @@ def compact_resnet(
     Returns:
         The backbone (images to features [N, widths[-1]]) and the number of its features.
     """
-    if len(widths) != len(blocks) or not widths or stem_stride not in (1, 2):
-        raise ValueError("compact_resnet wants as many widths as blocks, and a stem_stride of 1 or 2")
+    if len(widths) != len(blocks) or not widths or min(*widths, *blocks) < 1 or stem_stride not in (1, 2):
+        raise ValueError(
+            "compact_resnet wants as many widths as blocks, all positive, and a stem_stride of 1 or 2"
+        )
     kernel = 3 if stem_stride == 1 else 4
     layers: list[nn.Module] = [
         nn.Conv2d(3, widths[0], kernel, stem_stride, padding=1, bias=False),

@@ -40,7 +40,8 @@ class ProbeJob:
         """The report as JSON values. `progress` is called from this thread, after every step.
 
         Raises:
-            Problem: the image cannot be decoded, or the label or target does not suit the model.
+            Problem: the image cannot be decoded, the label or target does not suit the model, or
+                engine_failed: the model's logits cannot be probed.
             EngineError: the engine does not answer.
         """
         request, threat = self.parameters.request, self.model.bundle.manifest.threat
@@ -55,7 +56,8 @@ class ProbeJob:
                 progress=None if progress is None else lambda state: progress(asdict(state)),
             )
         except ProbeError as error:
-            if error.field in PROBE_PARAMETERS:
+            # "model" is a parameter too, but here it says that the model itself gives no usable answer.
+            if error.field in PROBE_PARAMETERS and error.field != "model":
                 raise invalid(error.field, str(error)) from error
             raise Problem("engine_failed", str(error)) from error
         return {"model": self.model.identity} | report.to_dict(

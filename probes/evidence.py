@@ -89,12 +89,22 @@ def gradient_not_zero(ladder: Ladder) -> Check:
     )
 
 
+def freshly_attacked(ladder: Ladder, eps: float) -> float | None:
+    """The largest radius, up to `eps`, that a run attacked in vain without starting from an example.
+
+    Only such a run shows how the attack climbs: one that starts from an example begins where it ends.
+    """
+    tested = [radius for radius in ladder.tested() if radius <= eps]
+    return max((radius for radius in tested if len(_leads(ladder.climbs, radius)[0])), default=None)
+
+
 def attack_worked(
     ladder: Ladder, eps: float, *, clean_margin: float, gradient: Gradient, noise_margin: float | None
 ) -> list[Check]:
     """The attack at `eps`, where it found nothing, behaved as an attack on an honest gradient does.
 
     Args:
+        eps: one that `freshly_attacked` names.
         gradient: of the margin loss at the clean image.
         noise_margin: of noise of size `eps`, None if it was not measured.
     """

@@ -254,9 +254,11 @@ def _evidence(
     checks: list[Check | None] = [evidence.gradient_not_zero(ladder)]
     if eps and eps in ladder.completed:
         margin = float(findings.goal.assess(clean_logits).margin[0])
-        checks += evidence.attack_worked(
-            ladder, eps, clean_margin=margin, gradient=gradient, noise_margin=noise.get(eps)
-        )
+        fresh = evidence.freshly_attacked(ladder, eps)
+        if fresh is not None:
+            checks += evidence.attack_worked(
+                ladder, fresh, clean_margin=margin, gradient=gradient, noise_margin=noise.get(fresh)
+            )
         if request.evidence == "full":
             checks.append(evidence.larger_budget_agrees(ladder, eps, steps=steps, restarts=restarts))
     if request.evidence == "full":

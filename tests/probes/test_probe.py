@@ -138,6 +138,16 @@ def test_an_honest_model_holds_below_its_boundary(norm: str, evidence: str) -> N
     assert (full <= {check.check for check in report.evidence}) == (evidence == "full")
 
 
+@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("model", [two_class(), many_class()])
+def test_a_search_on_an_honest_model_fails_no_check(model: Linear, norm: str, restarts: int) -> None:
+    report = ask(model, grey(), norm=norm, restarts=restarts)
+    assert report.verdict == "flipped"
+    assert [check for check in report.evidence if not check.passed] == []
+    assert "loss_rises" in {check.check for check in report.evidence}
+
+
 def test_a_search_tests_the_eps_trained_for() -> None:
     expected = closed_form(two_class(), grey(), "linf")
     below = ask(two_class(), grey(), trained_eps=0.5 * expected)

@@ -15,6 +15,7 @@ import numpy as np
 from probes.arrays import Array
 from probes.attacks.noise import noisy
 from probes.classifier import Gradient
+from probes.findings import batch_rows
 from probes.ladder import Climb, Ladder
 from probes.report import Check
 from probes.threat import dual_norm
@@ -35,17 +36,18 @@ _GRAPHS_AGREE = 0.02
 def noise_margins(ladder: Ladder, radii: Sequence[float], *, seed: int) -> list[float | None]:
     """The smallest margin over a few draws of uniform noise of each size; None where time ran out."""
     findings = ladder.findings
-    eps = np.asarray(radii, dtype=np.float64)
-    if not len(eps) or ladder.budget.stop():
-        return [None] * len(eps)
-    images = np.repeat(findings.clean[None], len(eps), axis=0)
-    samples = np.zeros((len(eps),), dtype=np.int64)
-    draws = [
-        noisy(images, threat=ladder.threat, eps=eps.astype(np.float32), draw=draw, seed=seed, samples=samples)
-        for draw in range(NOISE_DRAWS)
-    ]
-    margins = findings.judge(np.concatenate(draws), np.tile(eps, NOISE_DRAWS)).margins
-    return [float(margin) for margin in np.min(np.reshape(margins, (NOISE_DRAWS, -1)), axis=0)]
+    draws = [(eps, draw) for eps in radii for draw in range(NOISE_DRAWS)]
+    margins: list[float] = []
+    rows = batch_rows(findings.clean)
+    for first in range(0, len(draws), rows):
+        if ladder.budget.stop():
+            break
+        chunk = draws[first : first + rows]
+        points = np.concatenate([_noise(ladder, eps, draw, seed) for eps, draw in chunk])
+        margins += findings.judge(points, np.asarray([eps for eps, _ in chunk])).margins.tolist()
+    measured = len(margins) // NOISE_DRAWS
+    smallest = np.reshape(margins[: measured * NOISE_DRAWS], (measured, NOISE_DRAWS)).min(axis=1)
+    return [float(margin) for margin in smallest] + [None] * (len(radii) - measured)
 
 
 def served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> list[Check]:
@@ -189,6 +191,17 @@ def flips_persist(ladder: Ladder, *, restarts: int) -> Check:
 def full_evidence_bound(*, steps: int, restarts: int) -> int:
     """The most gradient evaluations that the full evidence takes."""
     return 2 * restarts * (2 * steps + 1) + min(steps, HUGE_STEPS) + 1
+
+
+def _noise(ladder: Ladder, eps: float, draw: int, seed: int) -> Array:
+    return noisy(
+        ladder.findings.clean[None],
+        threat=ladder.threat,
+        eps=np.full((1,), eps, dtype=np.float32),
+        draw=draw,
+        seed=seed,
+        samples=np.zeros((1,), dtype=np.int64),
+    )
 
 
 def _leads(climbs: Sequence[Climb], eps: float) -> tuple[Array, Array, Array]:

@@ -9,9 +9,15 @@ import pytest
 from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Gradient
+from probes.evidence import NOISE_DRAWS, noise_margins
+from probes.findings import Findings, batch_rows
+from probes.goal import Goal
+from probes.ladder import Ladder
+from probes.losses import Loss
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeRequest
+from probes.threat import Linf
 from tests.probes.models import Linear, grey, two_class
 
 STEP = 1.0
@@ -93,6 +99,35 @@ def test_cancellation_stops_within_one_step(after: int, options: dict[str, Any])
     late = model.calls[after:]
     assert "gradient" not in late
     assert len(late) <= 4
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 4.0])
+def test_noise_stops_within_one_chunk(seconds: float) -> None:
+    honest = two_class()
+    model, radii = Timed(honest.weights, honest.bias), [number / 5000 for number in range(1, 51)]
+    budget = Budget(deadline=seconds, clock=model.at)
+    ladder = noise_ladder(model, budget)
+    margins = noise_margins(ladder, radii, seed=0)
+    chunks = -(-len(radii) * NOISE_DRAWS // batch_rows(grey()))
+    assert len(model.calls) == min(seconds, chunks)
+    measured = min(int(seconds) * batch_rows(grey()) // NOISE_DRAWS, len(radii))
+    assert [margin is not None for margin in margins] == [number < measured for number in range(len(radii))]
+    everything = noise_margins(noise_ladder(timed(), Budget()), radii, seed=0)
+    assert None not in everything
+    assert margins[:measured] == pytest.approx(everything[:measured], rel=1e-4)
+
+
+def noise_ladder(model: Timed, budget: Budget) -> Ladder:
+    findings = Findings(model, grey(), goal=Goal(label=0), norm="linf", budget=budget)
+    return Ladder(
+        model,
+        findings,
+        threat=Linf(),
+        losses=(Loss.MARGIN,),
+        seed=0,
+        budget=budget,
+        on_step=lambda: None,
+    )
 
 
 def test_a_budget_that_said_stop_keeps_saying_so() -> None:

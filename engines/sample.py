@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from engines.engine import Engine, EngineError, Floats, Integers
-from export.bundle import SAMPLE, Bundle, BundleError
+from export.bundle import MANIFEST, SAMPLE, Bundle, BundleError
 
 LOGIT_TOLERANCE = 2e-3
 """Largest error of a logit, as a part of the largest logit (at least 1): float32 engines stay far below."""
@@ -75,9 +75,11 @@ def check_engine(engine: Engine, bundle: Bundle, *, with_gradient: bool = True) 
 
     Raises:
         EngineError: logits or gradients differ from those of the export by more than float32 rounding
-            explains. BundleError: the sample cannot be read.
+            explains. BundleError: the sample cannot be read, or has logits of another number of classes
+            than the manifest names.
     """
     sample = load_sample(bundle)
+    _check_classes(sample, bundle)
     what = f"{bundle.manifest.name}/{bundle.manifest.version} on {engine.describe().provider}"
     try:
         _check_logits(what, "classifier", engine.logits(sample.images), sample.logits)
@@ -95,6 +97,15 @@ def check_engine(engine: Engine, bundle: Bundle, *, with_gradient: bool = True) 
         raise BundleError(
             f"{bundle.file(SAMPLE)} does not fit the model: {error}; export it again"
         ) from error
+
+
+def _check_classes(sample: Sample, bundle: Bundle) -> None:
+    classes = len(bundle.manifest.classes)
+    if sample.logits.ndim != 2 or sample.logits.shape[1] != classes:
+        raise BundleError(
+            f"{bundle.file(SAMPLE)} holds logits {list(sample.logits.shape)}, but {MANIFEST} names {classes} "
+            "classes: every class needs one logit; correct the classes or export the bundle again"
+        )
 
 
 def _check_logits(what: str, graph: str, logits: Floats, reference: Floats) -> None:

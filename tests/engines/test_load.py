@@ -15,7 +15,7 @@ from engines.load import EngineOptions, choose_providers, default_max_batch, loa
 from engines.onnx_runtime import CPU, CUDA, TENSORRT
 from engines.sample import check_engine, sign_agreement
 from engines.tensorrt_options import cache_key, profile, tensorrt_options
-from export.bundle import CLASSIFIER, GRADIENT, Bundle
+from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
 from export.tensorrt import build_tensorrt_engines
 from tests.export.linear_bundle import class_weights, linear_files, rewrite
 
@@ -136,6 +136,15 @@ def test_a_sample_of_another_shape(bundle: Bundle) -> None:
     rewrite(bundle, {"sample.safetensors": save(sample)})
     with pytest.raises(EngineError, match=r"sample\.safetensors does not fit"):
         load_engine(bundle, EngineOptions(engine="cpu"))
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "c", "d", "e")])
+def test_a_manifest_with_other_classes_than_the_sample(bundle: Bundle, names: tuple[str, ...]) -> None:
+    """The graphs and the sample agree on four classes; only the manifest's list is wrong."""
+    engine = load_engine(bundle, EngineOptions(engine="cpu"))
+    other = replace(bundle, manifest=bundle.manifest.model_copy(update={"classes": names}))
+    with pytest.raises(BundleError, match=rf"sample\.safetensors .* manifest\.json names {len(names)} classes"):
+        check_engine(engine, other)
 
 
 def test_checking_is_repeatable(bundle: Bundle) -> None:

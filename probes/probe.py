@@ -92,7 +92,8 @@ def probe(
     ladder = _ladder(classifier, findings, request, budget, progress)
     checks: list[Check] = []
     noise: dict[float, float | None] = {}
-    if findings.flipped(0.0):
+    already_reached = findings.flipped(0.0)
+    if already_reached:
         checks.append(_already_reached(request))
     elif verdict_eps > 0 and not budget.stop():
         gradient = ladder.gradient(Loss.MARGIN)
@@ -116,7 +117,14 @@ def probe(
         norm=request.norm,
         eps=verdict_eps,
         verdict=verdict,
-        meaning=meaning(verdict, verdict_eps, request, checks, exhausted=budget.exhausted),
+        meaning=meaning(
+            verdict,
+            verdict_eps,
+            request,
+            checks,
+            exhausted=budget.exhausted,
+            already_reached=already_reached,
+        ),
         minimal_eps=MinimalEps(held=held, flipped=flipped),
         minimal_eps_8bit=None if nearest is None else nearest.eps,
         curve=tuple(

@@ -18,21 +18,29 @@ def decide(*, flipped: bool, attacked_in_full: bool, exhausted: bool, checks: Se
 
 
 def meaning(
-    verdict: Verdict, eps: float, request: ProbeRequest, checks: Sequence[Check], *, exhausted: bool
+    verdict: Verdict,
+    eps: float,
+    request: ProbeRequest,
+    checks: Sequence[Check],
+    *,
+    exhausted: bool,
+    already_reached: bool,
 ) -> str:
-    """One or two sentences for people."""
+    """One or two sentences for people. `already_reached`: by the image itself, before any attack."""
+    if already_reached:
+        answer = "otherwise than the given label" if request.target is None else "as the target class"
+        return f"The served model classifies the unperturbed image {answer}, so nothing was attacked."
     ball = f"within eps {eps:.6g} ({request.norm})"
+    changes = "changes the served model's answer" if request.target is None else "gives the target class"
     if verdict == "flipped":
-        return f"An image {ball} changes the served model's answer. One confirmed example is proof."
+        return f"An image {ball} {changes}. One confirmed example is proof."
     if eps == 0:
         return "The ball of radius 0 holds the image only, so nothing was attacked."
     tried = f"{request.restarts} x {request.steps} steps of PGD"
     if verdict == "held":
-        return f"{tried} found no image {ball} that changes the answer. That is no proof that there is none."
+        return f"{tried} found no image {ball} that {changes}. That is no proof that there is none."
     if exhausted:
-        return (
-            f"The time was up before an image {ball} that changes the answer was found: nothing can be said."
-        )
+        return f"The time was up before an image {ball} that {changes} was found: nothing can be said."
     failed = ", ".join(check.check for check in checks if not check.passed)
     why = f"these checks failed: {failed}" if failed else "the attack could not be carried out in full"
-    return f"No image {ball} that changes the answer was found, but the search cannot be trusted: {why}."
+    return f"No image {ball} that {changes} was found, but the search cannot be trusted: {why}."

@@ -206,6 +206,7 @@ def test_a_label_the_model_does_not_predict_is_flipped_at_eps_0() -> None:
     assert (report.minimal_eps.held, report.minimal_eps.flipped, report.minimal_eps_8bit) == (None, 0.0, 0.0)
     assert all(point.flipped and point.flipped_8bit for point in report.curve)
     assert report.evidence[0].check == "clean_image_has_the_label" and not report.evidence[0].passed
+    assert "the unperturbed image otherwise than the given label" in report.meaning
     np.testing.assert_array_equal(report.images.adversarial, image)
     assert report.budget.gradient_evaluations == 0
 
@@ -219,8 +220,13 @@ def test_a_target_is_reached_at_its_own_distance() -> None:
         report = ask(model, image, target=target, max_eps=1.0, include=frozenset({"adversarial"}))
         assert report.images.prediction.index == target
         assert report.minimal_eps.flipped >= nearest * (1 - 1e-6)
+        assert "gives the target class" in report.meaning and "changes" not in report.meaning
+        held = ask(model, image, target=target, eps=(0.1 / 255,))
+        assert held.verdict == "held"
+        assert "gives the target class" in held.meaning and "changes" not in held.meaning
     already = ask(model, image, target=int(order[0]))
     assert (already.verdict, already.minimal_eps.flipped) == ("flipped", 0.0)
+    assert "the unperturbed image as the target class" in already.meaning
 
 
 def test_the_same_seed_gives_the_same_report_and_a_batch_axis_changes_nothing() -> None:

@@ -143,7 +143,9 @@ def test_a_manifest_with_other_classes_than_the_sample(bundle: Bundle, names: tu
     """The graphs and the sample agree on four classes; only the manifest's list is wrong."""
     engine = load_engine(bundle, EngineOptions(engine="cpu"))
     other = replace(bundle, manifest=bundle.manifest.model_copy(update={"classes": names}))
-    with pytest.raises(BundleError, match=rf"sample\.safetensors .* manifest\.json names {len(names)} classes"):
+    with pytest.raises(
+        BundleError, match=rf"sample\.safetensors .* manifest\.json names {len(names)} classes"
+    ):
         check_engine(engine, other)
 
 

@@ -250,3 +250,13 @@ def test_collected_uploads_never_break_the_server(server: Server, route: str) ->
                 entry["expect"]
             ]
             assert reply.status in expected, entry["file"]
+
+
+def test_a_field_name_that_utf_8_cannot_encode_is_an_unknown_parameter(server: Server) -> None:
+    body, content_type = form([("image", "a.png", pictures.plain()), ("+2AA-", None, b"1")])
+
+    reply = ask(server.port, "POST", "/classify", body, f"{content_type}; charset=utf-7")
+
+    assert reply.status == 422
+    assert reply.json["code"] == "invalid_parameter"
+    assert reply.json["parameter"] == "\ud800"

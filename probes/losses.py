@@ -60,10 +60,12 @@ def loss_and_cotangent(logits: Array, labels: Array, targets: Array, losses: Arr
     goal = _one_hot(xp.where(targeted, targets, labels), logits)
     ce_value, ce_cotangent = _cross_entropy(logits, goal, targeted)
     margin_value, margin_cotangent = _margin(logits, goal, targeted)
-    if classes >= 3:
+    dlr_value, dlr_cotangent = margin_value, margin_cotangent
+    if classes >= minimum_classes(Loss.DLR, targeted=False):
         dlr_value, dlr_cotangent = _dlr(logits, label, goal, targeted)
-    else:
-        dlr_value, dlr_cotangent = margin_value, margin_cotangent
+        if classes < minimum_classes(Loss.DLR, targeted=True):
+            dlr_value = xp.where(targeted, margin_value, dlr_value)
+            dlr_cotangent = xp.where(targeted[:, None], margin_cotangent, dlr_cotangent)
     use_margin, use_dlr = losses == Loss.MARGIN.value, losses == Loss.DLR.value
     value = xp.where(use_dlr, dlr_value, xp.where(use_margin, margin_value, ce_value))
     cotangent = xp.where(

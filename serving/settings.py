@@ -157,11 +157,6 @@ class Settings(BaseModel):
         return max(at_least, limit // self.workers)
 
     @property
-    def is_public(self) -> bool:
-        """Whether `host` can be reached from other machines."""
-        return not ipaddress.ip_address(self.host).is_loopback
-
-    @property
     def transport_timeout_s(self) -> int:
         """Seconds after which BentoML itself gives up: above the sum of every deadline of ours."""
         longest = self.body_deadline_ms + max(self.classify_deadline_ms, self.probe_max_deadline_ms)

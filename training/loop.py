@@ -1,7 +1,7 @@
-"""The training loop: one for all objectives, resumable after a kill at any moment.
+"""The training loop, resumable after a kill at any moment.
 
 Everything random in a step is drawn from generators keyed by (seed, epoch, step), so a checkpoint needs no
-random state: continuing from it repeats exactly what an uninterrupted run would have done.
+random state: continuing from it repeats, on a CPU exactly, what an uninterrupted run would have done.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.checkpoint import (
 from training.data.images import LabelledImages
 from training.data.split import epoch_order, generator, hold_out
 from training.networks import build_network
-from training.objectives.batch import Batch
+from training.objectives.batch import Batch, TrainingObjective
 from training.objectives.clead import Clead
 from training.progress import TrainingProgress
 from training.recipe import Recipe
@@ -72,7 +72,7 @@ class Trainer:
             )
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.network.name, len(images.classes), recipe.network.options)
-        self._objective = Clead(recipe.objective, recipe.attack, self.network.num_features)
+        self._objective: TrainingObjective = Clead(recipe.objective, recipe.attack, self.network.num_features)
         for module in (self.network, self._objective.modules):
             module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = torch.optim.SGD(

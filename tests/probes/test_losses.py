@@ -110,3 +110,10 @@ def test_dlr_ranks_three_logits_and_four_when_targeted() -> None:
     assert minimum_classes(Loss.DLR, targeted=False) == 3
     assert minimum_classes(Loss.DLR, targeted=True) == 4
     assert minimum_classes(Loss.MARGIN, targeted=True) == 2
+
+
+def test_targeted_dlr_with_three_classes_is_the_margin(convert: Convert) -> None:
+    three = [3.0, 1.0, 2.0]
+    assert evaluate(convert, three, 0, 1, Loss.DLR) == evaluate(convert, three, 0, 1, Loss.MARGIN)
+    value, _ = evaluate(convert, three, 0, -1, Loss.DLR)
+    assert value == pytest.approx((2.0 - 3.0) / (3.0 - 1.0))

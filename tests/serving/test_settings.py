@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.access import is_public
 from serving.settings import PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ def test_defaults_are_private(tmp_path: Path) -> None:
     settings = _load(tmp_path)
 
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 3000, 1)
-    assert not settings.is_public
+    assert not is_public(settings.host)
     assert not settings.allow_public
 
 

@@ -94,6 +94,7 @@ def evaluate(
         images,
         request,
         subject=subject.name,
+        weights_sha256=subject.weights_sha256,
         dataset=subject.dataset,
         device=choose_device(device),
     )

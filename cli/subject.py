@@ -25,6 +25,9 @@ class Subject:
 
     name: str
     module: nn.Module
+    """In eval mode, batch norm folded: exactly what a bundle holds."""
+    weights_sha256: str
+    """Of the weights file that such a bundle has."""
     classes: tuple[str, ...]
     dataset: str
     input: InputSpec
@@ -79,13 +82,17 @@ def load_subject(folder: Path) -> Subject:
 
 
 def _of_run(folder: Path) -> Subject:
+    from export.fold import fold_batch_norm
+    from export.weights import weights_sha256
     from training.checkpoint import load_run
     from training.run import input_spec
 
     run = load_run(folder)
+    network = fold_batch_norm(run.network)
     return Subject(
         name=run.recipe.name,
-        module=run.network,
+        module=network,
+        weights_sha256=weights_sha256(network),
         classes=run.classes,
         dataset=run.recipe.data.dataset,
         input=input_spec(run.recipe),
@@ -95,7 +102,7 @@ def _of_run(folder: Path) -> Subject:
 
 
 def _of_bundle(folder: Path) -> Subject:
-    from export.bundle import load_bundle
+    from export.bundle import WEIGHTS, load_bundle
     from export.rebuild import rebuild_module
 
     bundle = load_bundle(folder)
@@ -103,6 +110,7 @@ def _of_bundle(folder: Path) -> Subject:
     return Subject(
         name=f"{manifest.name}/{manifest.version}",
         module=rebuild_module(bundle),
+        weights_sha256=manifest.files[WEIGHTS].sha256,
         classes=manifest.classes,
         dataset=manifest.provenance.dataset,
         input=manifest.input,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _LENGTH_BYTES = 8
 
@@ -32,6 +33,11 @@ def weights_file(weights: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     )
+
+
+def weights_sha256(folded: nn.Module) -> str:
+    """Names the weights of a folded network: the sha256 of their file, as a bundle's manifest lists it."""
+    return hashlib.sha256(weights_file(folded.state_dict())).hexdigest()
 
 
 def tensor_spans(data: bytes) -> dict[str, Span]:

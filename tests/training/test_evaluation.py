@@ -58,7 +58,15 @@ def _relabelled(images: LabelledImages, module: nn.Module) -> LabelledImages:
 
 def _evaluate(module: nn.Module, images: LabelledImages, **options: object) -> Evaluation:
     request = EvaluationRequest(norm="linf", **{"eps": 8 / 255, "n": 60, **options})  # type: ignore[arg-type]
-    return evaluate(module, images, request, subject="test", dataset="cifar10", device=torch.device("cpu"))
+    return evaluate(
+        module,
+        images,
+        request,
+        subject="test",
+        dataset="cifar10",
+        weights_sha256="0" * 64,
+        device=torch.device("cpu"),
+    )
 
 
 def _gate(evaluation: Evaluation, name: str) -> Gate:
@@ -240,6 +248,7 @@ def test_an_evaluation_is_json() -> None:
     figure = Figure(name="autoattack", accuracy=0.31, n=1000, norm="linf", eps=8 / 255, seconds=1.0)
     evaluation = Evaluation(
         subject="m/1",
+        weights_sha256="0" * 64,
         dataset="cifar10",
         n=1000,
         seed=0,

@@ -84,8 +84,11 @@ def run_autoattack(
             flags = torch.zeros_like(standing)
             for indices, images, labels in test.chunks(standing):
                 found, _ = library.run_standard_evaluation(images, labels, batch_size=test.batch_size)
+                # An image that was changed did flip in the library's own batch: it stays broken here, even if
+                # another batch rounds it back.
+                unchanged = (found == images).flatten(1).all(1)
                 with torch.no_grad():
-                    flags[indices] = (module(found).argmax(1) == labels).cpu()
+                    flags[indices] = ((module(found).argmax(1) == labels) & unchanged).cpu()
                 advance(len(indices))
             stages[name] = standing = flags
     finally:

@@ -63,6 +63,7 @@ def evaluate(
     request: EvaluationRequest,
     *,
     subject: str,
+    weights_sha256: str,
     dataset: str,
     device: torch.device,
 ) -> Evaluation:
@@ -81,6 +82,7 @@ def evaluate(
         measured = _measure(module, test, request, ledger, classes=len(images.classes))
     return Evaluation(
         subject=subject,
+        weights_sha256=weights_sha256,
         dataset=dataset,
         n=request.n,
         seed=request.seed,

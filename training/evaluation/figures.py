@@ -43,6 +43,8 @@ class Evaluation:
     """All figures and gates, and the verdict that follows from them."""
 
     subject: str
+    weights_sha256: str
+    """Names the weights that were measured (see `export.weights`)."""
     dataset: str
     n: int
     seed: int

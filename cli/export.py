@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -44,20 +41,14 @@ def export(
     if is_run(folder) and data_dir is None:
         raise click.UsageError("a training run is exported with --data-dir: its test images check the graphs")
 
-    from export.exporter import export_bundle, export_run, metrics_from
+    from export.exporter import export_bundle, export_run
+    from export.measurement import read_measurement
 
-    measured: dict[str, Any] = {}
-    if evaluation is not None:
-        content = _read(evaluation)
-        metrics = metrics_from(content)
-        measured = {
-            "metrics": metrics,
-            "evaluation_command": evaluation_command(content, name=out.resolve().name),
-        }
+    measurement = None if evaluation is None else read_measurement(evaluation)
     if is_run(folder) and data_dir is not None:
-        done = export_run(folder, out, data_dir=data_dir, **measured)
+        done = export_run(folder, out, data_dir=data_dir, measurement=measurement)
     else:
-        done = export_bundle(folder, out, data_dir=data_dir, **measured)
+        done = export_bundle(folder, out, data_dir=data_dir, measurement=measurement)
 
     manifest, parity = done.bundle.manifest, done.parity
     if as_json:
@@ -78,36 +69,3 @@ def export(
         click.echo(
             "no measured figures yet: clead evaluate --json FILE, then export again with --evaluation FILE"
         )
-
-
-def evaluation_command(evaluation: Mapping[str, Any], *, name: str) -> str:
-    """The command that measures the figures of an evaluation again, on the bundle `name`.
-
-    Args:
-        evaluation: what `clead evaluate --json` wrote.
-
-    Raises:
-        click.ClickException: it lacks what the command needs.
-    """
-    try:
-        attacks = [figure for figure in evaluation["figures"] if figure["norm"] is not None]
-        words = ["clead", "evaluate", name, "--data-dir", "DIR", "--n", str(evaluation["n"])]
-        words += ["--seed", str(evaluation["seed"])]
-        if attacks:
-            words += ["--attacks", ",".join(figure["name"] for figure in attacks)]
-            words += ["--norm", attacks[0]["norm"], "--eps", repr(attacks[0]["eps"])]
-    except (KeyError, TypeError) as error:
-        raise click.ClickException(
-            f"the evaluation lacks {error}: make it with clead evaluate --json"
-        ) from error
-    return shlex.join(words)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise click.ClickException(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise click.ClickException(f"{path} is not an evaluation: make it with clead evaluate --json")
-    return content

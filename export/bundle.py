@@ -27,6 +27,7 @@ from export.manifest import (
     WEIGHTS,
     Architecture,
     BundleError,
+    Check,
     Description,
     FileEntry,
     InputSpec,
@@ -41,8 +42,8 @@ from export.onnx_header import read_header
 
 __all__ = [
     "CARD", "CLASSIFIER", "GRADIENT", "MANIFEST", "REQUIRED_FILES", "SAMPLE", "WEIGHTS",
-    "Architecture", "Bundle", "BundleError", "BundleNotFoundError", "BundleRef", "Description", "FileEntry",
-    "InputSpec", "Manifest", "Metric", "Provenance", "ThreatSpec",
+    "Architecture", "Bundle", "BundleError", "BundleNotFoundError", "BundleRef", "Check", "Description",
+    "FileEntry", "InputSpec", "Manifest", "Metric", "Provenance", "ThreatSpec",
     "list_bundles", "load_bundle", "next_version", "resolve_bundle", "write_bundle",
 ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.bundle import Description, InputSpec, Metric
+from export.bundle import Check, Description, InputSpec, Metric
 
 _MEASUREMENTS = {
     "clean": ("Unchanged images", "no attack"),
@@ -28,6 +28,7 @@ def model_card(description: Description) -> str:
         "## Measured accuracy",
         _figures(description.metrics),
         _how_measured(description),
+        *_checks(description.checks),
         "## Threat model",
         _threat(description),
         "## Input",
@@ -93,6 +94,23 @@ def _how_measured(description: Description) -> str:
     if description.evaluation_command:
         lines.append(f"\nMeasured with\n\n    {description.evaluation_command}")
     return "\n".join(lines) or "Measure it with `clead evaluate`."
+
+
+def _checks(checks: Sequence[Check]) -> tuple[str, ...]:
+    """Whether the figures may be believed: nothing where there are none."""
+    if not checks:
+        return ()
+    failed = [check.name for check in checks if check.passed is False]
+    missing = [check.name for check in checks if check.passed is None]
+    reasons = [f"failed: {', '.join(failed)}"] if failed else []
+    reasons += [f"not measured: {', '.join(missing)}"] if missing else []
+    verdict = (
+        f"**Not established to be robust** ({'; '.join(reasons)})." if reasons else "Every check passed."
+    )
+    words = {True: "passed", False: "failed", None: "not measured"}
+    rows = [f"| {check.name} | {words[check.passed]} | {check.detail} |" for check in checks]
+    table = "\n".join(["| check | | detail |", "|---|---|---|", *rows])
+    return "## Checks of these figures", verdict, table
 
 
 def _input(spec: InputSpec) -> str:

@@ -4,9 +4,8 @@ publishing.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +29,6 @@ from export.bundle import (
     BundleError,
     Description,
     InputSpec,
-    Metric,
     Provenance,
     ThreatSpec,
     load_bundle,
@@ -40,11 +38,12 @@ from export.bundle import (
 from export.card import model_card
 from export.fold import fold_batch_norm
 from export.graph import onnx_file
+from export.measurement import Measurement
 from export.parity import ParityReport, check_parity
 from export.rebuild import rebuild_module
 from export.sample import sample_file
 from export.trace import classifier_program, gradient_program
-from export.weights import tensor_spans, weights_file
+from export.weights import tensor_spans, weights_file, weights_sha256
 from training.checkpoint import load_run
 from training.data.sources import open_images
 from training.run import input_spec
@@ -67,8 +66,7 @@ def export_run(
     out: Path,
     *,
     data_dir: Path,
-    metrics: Sequence[Metric] = (),
-    evaluation_command: str = "",
+    measurement: Measurement | None = None,
 ) -> Export:
     """Exports the best checkpoint of a training run as the next version of the model `out`
     (`<models>/<name>`).
@@ -76,8 +74,7 @@ def export_run(
     Args:
         data_dir: folder with the run's data set; its test images serve for parity and for the bundle's
             sample.
-        metrics: measured figures of this checkpoint (see `metrics_from`).
-        evaluation_command: the command that measured them.
+        measurement: what was measured of this checkpoint (see `export.measurement`).
 
     Raises:
         CheckpointError, DataError: the run or its data cannot be read.
@@ -103,10 +100,13 @@ def export_run(
             commit=trained.commit,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
-        metrics=tuple(metrics),
-        evaluation_command=evaluation_command,
+        metrics=(),
+        checks=(),
+        evaluation_command="",
     )
-    return export_network(trained.network, description, out, images=images, labels=labels)
+    return export_network(
+        trained.network, description, out, images=images, labels=labels, measurement=measurement
+    )
 
 
 def export_bundle(
@@ -114,13 +114,12 @@ def export_bundle(
     out: Path,
     *,
     data_dir: Path | None = None,
-    metrics: Sequence[Metric] | None = None,
-    evaluation_command: str | None = None,
+    measurement: Measurement | None = None,
 ) -> Export:
     """Exports a bundle again as the next version of the model `out`, e.g. with figures measured since.
 
     The weights are the same to the bit. Without `data_dir` the bundle's own sample images serve for parity;
-    metrics and command are taken over where none are given. Raises as `export_run` does.
+    figures and checks are taken over where none are given. Raises as `export_run` does.
     """
     bundle = source if isinstance(source, Bundle) else load_bundle(source)
     manifest = bundle.manifest
@@ -134,20 +133,19 @@ def export_bundle(
         )
     description = _description(
         **manifest.model_dump(exclude={"files", "schema_version", "interface"})
-        | {
-            "name": out.resolve().name,
-            "version": next_version(out),
-            "metrics": manifest.metrics if metrics is None else tuple(metrics),
-            "evaluation_command": manifest.evaluation_command
-            if evaluation_command is None
-            else evaluation_command,
-        }
+        | {"name": out.resolve().name, "version": next_version(out)}
     )
-    return export_network(network, description, out, images=images, labels=labels)
+    return export_network(network, description, out, images=images, labels=labels, measurement=measurement)
 
 
 def export_network(
-    network: nn.Module, description: Description, out: Path, *, images: Tensor, labels: Tensor
+    network: nn.Module,
+    description: Description,
+    out: Path,
+    *,
+    images: Tensor,
+    labels: Tensor,
+    measurement: Measurement | None = None,
 ) -> Export:
     """Exports `network` (images in [0, 1] to logits) as `out/<description.version>`, after the parity check.
 
@@ -155,11 +153,23 @@ def export_network(
         images: real images float32[N, 3, H, W] in [0, 1] of the model's size; the first ones become the
             sample.
         labels: int64[N].
+        measurement: of these very weights; its figures take the place of the description's.
 
     Raises:
         BundleError, ParityError: as `export_run`.
     """
     folded = fold_batch_norm(network)
+    if measurement is not None:
+        measurement.check_subject(
+            weights_sha256=weights_sha256(folded), dataset=description.provenance.dataset
+        )
+        description = description.model_copy(
+            update={
+                "metrics": measurement.metrics,
+                "checks": measurement.gates,
+                "evaluation_command": measurement.command(description.name),
+            }
+        )
     files = bundle_files(folded, description, images=images, labels=labels)
     with tempfile.TemporaryDirectory(prefix="clead-export-") as staging:
         staged = write_bundle(Path(staging) / description.name, description, files)
@@ -195,24 +205,6 @@ def bundle_files(
         SAMPLE: sample_file(network, images, labels, classes=classes),
         CARD: model_card(description).encode(),
     }
-
-
-def metrics_from(evaluation: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """The figures of an evaluation (the JSON that `clead evaluate` writes) as they go into a manifest.
-
-    Raises:
-        BundleError: a figure lacks something or has a value that is not accepted.
-    """
-    fields = Metric.model_fields
-    try:
-        return tuple(
-            Metric.model_validate_json(json.dumps({key: figure[key] for key in fields if key in figure}))
-            for figure in evaluation["figures"]
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        raise BundleError(
-            f"this evaluation has no figures for a manifest: {error}; make it with clead evaluate"
-        ) from error
 
 
 def _description(**fields: Any) -> Description:

@@ -108,6 +108,14 @@ class Metric(Record):
         return self
 
 
+class Check(Record):
+    """One check that would expose a misleading figure. `passed` is null where it was not measured."""
+
+    name: Text
+    passed: bool | None
+    detail: str
+
+
 class FileEntry(Record):
     """Hash and size of one file of the bundle."""
 
@@ -128,6 +136,8 @@ class Description(Record):
     threat: ThreatSpec
     provenance: Provenance
     metrics: tuple[Metric, ...]
+    checks: tuple[Check, ...]
+    """Of the metrics, by the same evaluation; none where there are no metrics."""
     evaluation_command: str
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.export import evaluation_command
 from export.bundle import load_bundle
 from tests.cli.conftest import Clead
 
@@ -118,19 +117,3 @@ def test_ctrl_c_says_how_to_go_on(clead: Clead, monkeypatch: pytest.MonkeyPatch,
 
     assert result.exit_code == 130
     assert "--resume" in result.stderr
-
-
-def test_the_evaluation_command_measures_the_same_again() -> None:
-    evaluation = {
-        "n": 500,
-        "seed": 7,
-        "figures": [
-            {"name": "clean", "norm": None, "eps": None},
-            {"name": "fgsm", "norm": "l2", "eps": 0.5},
-            {"name": "autoattack", "norm": "l2", "eps": 0.5},
-        ],
-    }
-
-    assert evaluation_command(evaluation, name="mine") == (
-        "clead evaluate mine --data-dir DIR --n 500 --seed 7 --attacks fgsm,autoattack --norm l2 --eps 0.5"
-    )

@@ -84,6 +84,7 @@ def linear_description(*, name: str = NAME, version: str = "1") -> Description:
             created="2026-01-01T00:00:00Z",
         ),
         metrics=(Metric(name="clean", accuracy=0.5, n=8),),
+        checks=(),
         evaluation_command="",
     )
 

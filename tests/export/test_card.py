@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.bundle import Metric
+from export.bundle import Check, Metric
 from export.card import model_card
 from tests.export.linear_bundle import linear_description
 
@@ -30,6 +30,20 @@ def test_figures_threat_and_command() -> None:
     assert "l-infinity eps 8/255" in card
     assert "    clead evaluate linear --data-dir DIR" in card
     assert "upper bound" in card
+    assert "Checks" not in card
+
+
+def test_checks_and_what_follows_from_them() -> None:
+    passed = Check(name="converged", passed=True, detail="twice the steps break 0.1% more")
+    failed = Check(name="large_eps_breaks", passed=False, detail="accuracy 30% at eps 0.5")
+
+    sound = model_card(linear_description().model_copy(update={"checks": (passed,)}))
+    unsound = model_card(linear_description().model_copy(update={"checks": (passed, failed)}))
+
+    assert "Every check passed." in sound
+    assert "| converged | passed | twice the steps break 0.1% more |" in sound
+    assert "**Not established to be robust** (failed: large_eps_breaks)." in unsound
+    assert "| large_eps_breaks | failed | accuracy 30% at eps 0.5 |" in unsound
 
 
 def test_long_class_lists_are_cut() -> None:

@@ -24,7 +24,8 @@ from export.bundle import (
     ThreatSpec,
     load_bundle,
 )
-from export.exporter import Export, export_bundle, export_network, export_run, metrics_from
+from export.exporter import Export, export_bundle, export_network, export_run
+from export.measurement import Measurement
 from export.parity import ParityError, check_parity
 from export.rebuild import rebuild_module
 from probes.classifier import Gradient
@@ -69,6 +70,7 @@ def describe(version: str = "1") -> Description:
             created="2026-01-01T00:00:00Z",
         ),
         metrics=(),
+        checks=(),
         evaluation_command="",
     )
 
@@ -107,23 +109,62 @@ def test_the_network_is_rebuilt_from_the_bundle(exported: Export) -> None:
     torch.testing.assert_close(rebuilt(images), network()(images).detach(), rtol=1e-4, atol=1e-5)
 
 
+def measured(bundle: Bundle, **changes: object) -> Measurement:
+    """What an evaluation of the bundle's weights might have found."""
+    pgd = {"name": "pgd-50-10", "accuracy": 0.5, "n": 1000, "norm": "linf", "eps": EPS, "seconds": 9.0}
+    fields = {
+        "weights_sha256": bundle.manifest.files["weights.safetensors"].sha256,
+        "dataset": "cifar10",
+        "n": 1000,
+        "seed": 7,
+        "figures": [{"name": "clean", "accuracy": 0.625, "n": 1000}, pgd],
+        "gates": [
+            {"name": "converged", "passed": True, "detail": "twice the steps break 0.0% more"},
+            {"name": "noise_is_weaker", "passed": None, "detail": "noise was not run"},
+        ],
+    }
+    return Measurement.model_validate_json(json.dumps(fields | changes))
+
+
 def test_exporting_from_itself(exported: Export, models: Path) -> None:
     """A new version with the same weights, graphs and sample, and with figures measured since."""
-    metrics = (
+    measurement = measured(exported.bundle)
+    again = export_bundle(exported.bundle, models / "small", measurement=measurement).bundle
+    assert again.manifest.version == "2"
+    assert again.manifest.metrics == (
         Metric(name="clean", accuracy=0.625, n=1000),
         Metric(name="pgd-50-10", accuracy=0.5, n=1000, norm="linf", eps=EPS),
     )
-    again = export_bundle(
-        exported.bundle, models / "small", metrics=metrics, evaluation_command="clead evaluate small"
-    ).bundle
-    assert again.manifest.version == "2"
-    assert again.manifest.metrics == metrics
+    assert again.manifest.checks == measurement.gates
+    command = (
+        f"clead evaluate small --data-dir DIR --n 1000 --seed 7 --attacks pgd-50-10 --norm linf --eps {EPS!r}"
+    )
+    assert again.manifest.evaluation_command == command
     assert again.manifest.provenance == exported.bundle.manifest.provenance
     for name in ("weights.safetensors", "classifier.onnx", "gradient.onnx", "sample.safetensors"):
         assert again.manifest.files[name] == exported.bundle.manifest.files[name], name
     card = again.file("MODEL_CARD.md").read_text()
     assert "| PGD-50, 10 restarts | linf | 8/255 | 50.0% | 1000 |" in card
-    assert "clead evaluate small" in card
+    assert "**Not established to be robust** (not measured: noise_is_weaker)." in card
+    assert command in card
+
+    # Figures stay with the weights they were measured on.
+    kept = export_bundle(again, models / "small").bundle
+    assert (kept.manifest.version, kept.manifest.metrics) == ("3", again.manifest.metrics)
+    assert kept.manifest.checks == again.manifest.checks
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"weights_sha256": "0" * 64}, "measured other weights"), ({"dataset": "cifar100"}, "made on cifar100")],
+)
+def test_figures_of_something_else_are_refused(
+    exported: Export, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    measurement = measured(exported.bundle, **change)
+    with pytest.raises(BundleError, match=message):
+        export_bundle(exported.bundle, tmp_path / "small", measurement=measurement)
+    assert not (tmp_path / "small").exists()
 
 
 def test_a_run_is_exported(tmp_path: Path) -> None:
@@ -240,25 +281,6 @@ def test_other_classes_than_the_models_are_refused(exported: Export, tmp_path: P
 def test_a_bad_name_is_refused(exported: Export, tmp_path: Path, name: str) -> None:
     with pytest.raises(BundleError, match="not a model name"):
         export_bundle(exported.bundle, tmp_path / name)
-
-
-def test_figures_of_an_evaluation() -> None:
-    figures = [
-        {"name": "clean", "accuracy": 0.6, "n": 10, "norm": None, "eps": None, "seconds": 1.0},
-        {"name": "fgsm", "accuracy": 0.3, "n": 10, "norm": "linf", "eps": EPS, "interval95": [0.1, 0.5]},
-    ]
-    assert metrics_from({"figures": figures}) == (
-        Metric(name="clean", accuracy=0.6, n=10),
-        Metric(name="fgsm", accuracy=0.3, n=10, norm="linf", eps=EPS),
-    )
-
-
-@pytest.mark.parametrize(
-    "evaluation", [{}, {"figures": 3}, {"figures": [{"name": "clean"}]}, {"figures": ["clean"]}]
-)
-def test_what_is_no_evaluation(evaluation: dict[str, object]) -> None:
-    with pytest.raises(BundleError, match="clead evaluate"):
-        metrics_from(evaluation)
 
 
 def copied(bundle: Bundle, folder: Path) -> Bundle:

@@ -107,6 +107,7 @@ def write_color_bundle(models_dir: Path, *, name: str = NAME, version: str = "1"
             created="2026-01-01T00:00:00Z",
         ),
         metrics=(Metric(name="clean", accuracy=1.0, n=3),),
+        checks=(),
         evaluation_command="none",
     )
     files = {

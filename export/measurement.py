@@ -1,0 +1,76 @@
+"""What an evaluation measured, as a manifest keeps it: figures, checks, and the command that repeats it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from export.manifest import BundleError, Check, Metric, Record, Text
+
+
+class _Figure(Metric):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Measurement(Record):
+    """The part of an evaluation's JSON that a bundle keeps."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    weights_sha256: Text
+    dataset: Text
+    n: Annotated[int, Field(ge=1)]
+    seed: int
+    figures: Annotated[tuple[_Figure, ...], Field(min_length=1)]
+    gates: Annotated[tuple[Check, ...], Field(min_length=1)]
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures as a manifest lists them."""
+        return tuple(Metric(**figure.model_dump()) for figure in self.figures)
+
+    def command(self, name: str) -> str:
+        """What measures the same again, on the bundle `name`."""
+        words = ["clead", "evaluate", name, "--data-dir", "DIR", "--n", str(self.n), "--seed", str(self.seed)]
+        attacks = [figure for figure in self.figures if figure.norm is not None]
+        words += ["--attacks", ",".join(figure.name for figure in attacks)]
+        if attacks:
+            words += ["--norm", str(attacks[0].norm), "--eps", repr(attacks[0].eps)]
+        return shlex.join(words)
+
+    def check_subject(self, *, weights_sha256: str, dataset: str) -> None:
+        """Raises BundleError unless it was these weights that were measured, on this data set."""
+        if self.weights_sha256 != weights_sha256:
+            raise BundleError(
+                "this evaluation measured other weights: those of sha256 "
+                f"{self.weights_sha256[:12]}..., to be exported are {weights_sha256[:12]}...; "
+                "run clead evaluate on what you export"
+            )
+        if self.dataset != dataset:
+            raise BundleError(
+                f"this evaluation was made on {self.dataset}, but the model is one of {dataset}; "
+                "run clead evaluate on what you export"
+            )
+
+
+def read_measurement(path: Path) -> Measurement:
+    """Reads what `clead evaluate --json` wrote.
+
+    Raises:
+        BundleError: it cannot be read, or is not an evaluation; names the field.
+    """
+    try:
+        return Measurement.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise BundleError(
+            f"{path} is not an evaluation ({problems}); make it with clead evaluate --json"
+        ) from error

@@ -1,0 +1,70 @@
+"""What an evaluation's JSON brings into a manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from export.bundle import BundleError
+from export.measurement import read_measurement
+
+FIGURE = {"name": "fgsm", "accuracy": 0.3, "n": 500, "norm": "l2", "eps": 0.5, "interval95": [0.1, 0.5]}
+EVALUATION = {
+    "subject": "mine/1",
+    "weights_sha256": "0" * 64,
+    "dataset": "cifar10",
+    "n": 500,
+    "seed": 7,
+    "figures": [
+        {"name": "clean", "accuracy": 0.6, "n": 500, "norm": None, "eps": None},
+        FIGURE,
+        FIGURE | {"name": "autoattack"},
+    ],
+    "gates": [{"name": "enough_images", "passed": False, "detail": "500 images"}],
+}
+
+
+def _file(folder: Path, content: object) -> Path:
+    path = folder / "evaluation.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_the_command_measures_the_same_again(tmp_path: Path) -> None:
+    assert read_measurement(_file(tmp_path, EVALUATION)).command("mine") == (
+        "clead evaluate mine --data-dir DIR --n 500 --seed 7 --attacks fgsm,autoattack --norm l2 --eps 0.5"
+    )
+
+
+def test_without_attacks_there_is_a_command_too(tmp_path: Path) -> None:
+    clean = EVALUATION | {"figures": EVALUATION["figures"][:1]}
+    assert read_measurement(_file(tmp_path, clean)).command("mine").endswith("--n 500 --seed 7 --attacks ''")
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({}, "weights_sha256"),
+        (["figures"], "it: "),
+        (EVALUATION | {"figures": 3}, "figures"),
+        (EVALUATION | {"figures": []}, "figures"),
+        (EVALUATION | {"gates": []}, "gates"),
+        (EVALUATION | {"figures": [{"name": "clean"}]}, r"figures\.0\.accuracy"),
+        (EVALUATION | {"figures": [FIGURE | {"accuracy": 1.2}]}, r"figures\.0\.accuracy"),
+        (EVALUATION | {"figures": [FIGURE | {"eps": None}]}, "norm and eps go together"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(tmp_path: Path, content: object, field: str) -> None:
+    with pytest.raises(
+        BundleError, match=rf"evaluation\.json is not an evaluation .*{field}.*clead evaluate"
+    ):
+        read_measurement(_file(tmp_path, content))
+
+
+def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_bytes(b"\xff{")
+    with pytest.raises(BundleError, match="is not an evaluation"):
+        read_measurement(path)

@@ -18,6 +18,10 @@ if [ -t 2 ]; then quiet=; fi
 
 say "making $environment (only once)"
 # An environment that is half made, or was made by another Python, is made again rather than mended.
+if [ -d "$environment" ] && [ ! -e "$environment/pyvenv.cfg" ] && ! rmdir "$environment" 2>/dev/null; then
+    say "$environment holds something else than an environment: move it away, or name another ENVIRONMENTS"
+    exit 1
+fi
 rm -rf "$environment"
 mkdir -p "$(dirname "$environment")"
 

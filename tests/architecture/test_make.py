@@ -92,3 +92,41 @@ def test_a_python_that_is_missing_or_too_old_is_named(tmp_path: Path) -> None:
     assert "needs Python 3.11 or newer" in done.stderr
     assert str(old) in done.stderr
     assert not (tmp_path / "serve").exists()
+
+
+def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+    made = ["serve/pyvenv.cfg", "test/pyvenv.cfg", "uv/bin/uv"]
+    other = ["serve-gpu/thesis.tex", "notes.txt"]
+    for name in made + other:
+        file = tmp_path / "environments" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    done = subprocess.run(
+        ["make", "--file", ROOT / "Makefile", "clean", "ENVIRONMENTS=environments"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    left = [path.relative_to(tmp_path / "environments") for path in (tmp_path / "environments").rglob("*")]
+    assert sorted(map(str, left)) == ["notes.txt", "serve-gpu", "serve-gpu/thesis.tex"]
+
+
+def test_a_folder_that_is_no_environment_is_not_replaced(tmp_path: Path) -> None:
+    thesis = tmp_path / "test" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.touch()
+
+    done = subprocess.run(
+        ["sh", ROOT / "requirements" / "install.sh", sys.executable, thesis.parent, "none.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "ENVIRONMENTS" in done.stderr
+    assert thesis.exists()

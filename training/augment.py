@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import TrivialAugmentWide
 
 _GREY = (0.299, 0.587, 0.114)
 # Rows: luma and the two chroma axes of YIQ (ITU-R BT.601 luma); hue and saturation act on the chroma plane.
@@ -42,6 +44,21 @@ def simclr(images: Tensor, generator: Generator) -> Tensor:
     """
     cropped = _resized_crop(images, generator)
     return _grey(_jitter(cropped, generator), generator).clamp(0.0, 1.0)
+
+
+def trivial_wide(images: Tensor, generator: Generator) -> Tensor:
+    """TrivialAugment, wide (Mueller and Hutter, arXiv 2103.10158; torchvision's), and a mirror image half of
+    the time.
+    """
+    # torchvision draws from torch's own generator: it is set for this call and then put back.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    operation = TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pixels = (images * 255.0).round().to(torch.uint8)
+        changed = torch.stack([operation(image) for image in pixels]).to(images.dtype) / 255.0
+    mirror = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    return torch.where(mirror[:, None, None, None], changed.flip(3), changed)
 
 
 def _resized_crop(images: Tensor, generator: Generator) -> Tensor:

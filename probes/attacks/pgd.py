@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from probes.arrays import Array, indices, namespace
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
 from probes.budget import Budget
@@ -23,6 +25,7 @@ def pgd(
     random_start: bool = True,
     start: Array | None = None,
     early_stop: bool = False,
+    keep: Literal["worst", "last"] = "worst",
     budget: Budget | None = None,
     on_step: OnStep | None = None,
 ) -> AttackResult:
@@ -40,12 +43,16 @@ def pgd(
         start: float32[N, C, H, W], points to start the first restart from (projected into the ball).
         early_stop: leave a sample alone once its goal is reached. The batch is compacted, so `objective` must
             be separable.
+        keep: "last" returns the points after the last step and does not evaluate them, which is what
+            adversarial training uses and saves one evaluation of steps + 1.
         budget: asked before every evaluation; when it says stop, the worst points so far are returned.
         on_step: told about every evaluation.
 
     Raises:
-        ValueError: if steps or restarts is not positive.
+        ValueError: if steps or restarts is not positive, or `keep="last"` meets several restarts or early_stop.
     """
+    if keep == "last" and (restarts > 1 or early_stop):
+        raise ValueError('keep="last" has no use for restarts or early_stop: they need evaluated points')
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, not {steps} and {restarts}")
     budget = budget or Budget()
@@ -80,6 +87,8 @@ def pgd(
                 if rows.shape[0] == 0:
                     break
             points = _admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
+            if keep == "last" and step + 1 == steps:
+                return best._replace(images=points)
     return best
 
 

@@ -1,0 +1,146 @@
+"""Adversarial images made once, against a frozen network, and kept at 8 bits: what `clead_static` needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from probes import random
+from probes.attacks.carlini_wagner import carlini_wagner
+from probes.attacks.fgsm import fgsm
+from probes.attacks.pgd import pgd
+from probes.losses import Loss
+from probes.objective import untargeted
+from probes.threat import Linf
+from training.checkpoint import load_run
+from training.classifier import TorchClassifier
+from training.data.images import DataError, LabelledImages
+from training.networks.network import Network
+from training.run_folder import BEST
+
+EPS = 8 / 255
+"""Of fgsm, and of pgd, which makes 3 steps of 3/255; cw has the trade-off 1 and 50 steps of 0.01."""
+_BATCH = 250
+
+
+@dataclass(frozen=True, slots=True)
+class AdversarialSet:
+    """uint8[M, 3, H, W], and the row of each image of the data set (-1: has none)."""
+
+    pixels: Tensor
+    rows: Tensor
+
+    def images(self, samples: Tensor, device: torch.device) -> Tensor:
+        """float32[N, 3, H, W] in [0, 1] of the images at int64 `samples` (on the CPU)."""
+        return self.pixels[self.rows[samples]].to(device).float() / 255.0
+
+
+def adversarial_set(
+    surrogate: Path,
+    images: LabelledImages,
+    chosen: Tensor,
+    *,
+    attacks: Sequence[str],
+    file: Path,
+    device: torch.device,
+) -> AdversarialSet:
+    """Adversarial versions of `images` at int64 `chosen`, against the best checkpoint of the run `surrogate`.
+
+    They are made where `file` does not hold them yet. Each image meets one of `attacks` (fgsm, pgd, cw), always
+    the same.
+
+    Raises:
+        CheckpointError: there is no such run.
+        DataError: the run knows other classes.
+    """
+    run = load_run(surrogate)
+    if run.classes != images.classes:
+        raise DataError(
+            f"the surrogate {surrogate} knows the classes {', '.join(run.classes[:5])}..., "
+            f"the data has {', '.join(images.classes[:5])}..."
+        )
+    key = _key(surrogate, images, chosen, attacks)
+    rows = torch.full((len(images),), -1, dtype=torch.int64)
+    rows[chosen] = torch.arange(len(chosen))
+    pixels = _read(file, key)
+    if pixels is None:
+        pixels = _made(run.network.to(device), images, chosen, attacks, device)
+        _write(file, pixels, key)
+    return AdversarialSet(pixels, rows)
+
+
+def _key(surrogate: Path, images: LabelledImages, chosen: Tensor, attacks: Sequence[str]) -> str:
+    """Changes with everything that the adversarial images depend on."""
+    with (surrogate / BEST).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256")
+    found.update(images.digest().encode())
+    found.update(",".join(attacks).encode())
+    found.update(chosen.numpy())
+    return found.hexdigest()
+
+
+def _made(
+    network: Network, images: LabelledImages, chosen: Tensor, attacks: Sequence[str], device: torch.device
+) -> Tensor:
+    parts = []
+    for chunk in track(chosen.split(_BATCH), description="adversarial images"):
+        batch, labels = images.batch(chunk, device)
+        draw = random.uniform(batch[:, 0, 0, :1], seed=0, samples=chunk.to(device), restart=0)[:, 0]
+        number, found = (draw * len(attacks)).long(), batch.clone()
+        for index, name in enumerate(attacks):
+            rows = (number == index).nonzero()[:, 0]
+            if len(rows):
+                found[rows] = _attacked(network, name, batch[rows], labels[rows], chunk.to(device)[rows])
+        parts.append((found * 255.0).round().to(torch.uint8).cpu())
+    return torch.cat(parts)
+
+
+def _attacked(network: Network, name: str, images: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+    classifier = TorchClassifier(network.eval())
+    eps = torch.full((len(images),), EPS, device=images.device)
+    objective = untargeted(classifier, labels)
+    if name == "fgsm":
+        result = fgsm(objective, images, threat=Linf(), eps=eps)
+    elif name == "pgd":
+        size = torch.full_like(eps, 3 / 255)
+        result = pgd(
+            objective,
+            images,
+            threat=Linf(),
+            eps=eps,
+            steps=3,
+            step_size=size,
+            samples=samples,
+            keep="last",
+        )
+    else:
+        result = carlini_wagner(untargeted(classifier, labels, loss=Loss.MARGIN), images)
+    worst: Tensor = result.images
+    return worst
+
+
+def _read(file: Path, key: str) -> Tensor | None:
+    """What `file` holds, if it was made of the same."""
+    try:
+        with safe_open(file, framework="pt") as content:
+            if (content.metadata() or {}).get("key") != key:
+                return None
+            pixels: Tensor = content.get_tensor("pixels")
+            return pixels
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(file: Path, pixels: Tensor, key: str) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_bytes(save({"pixels": pixels}, metadata={"key": key}))
+    os.replace(temporary, file)

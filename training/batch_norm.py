@@ -1,0 +1,54 @@
+"""Batch norm over the batches of all processes, so that training in parts is training as one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.processes import Processes
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """nn.BatchNorm2d whose statistics in train mode are those of all processes' images.
+
+    torch's own SyncBatchNorm does the same on CUDA only.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, processes: Processes) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        self.load_state_dict(norm.state_dict())
+        self._processes = processes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, C, H, W], normalised."""
+        if not self.training:
+            return super().forward(images)
+        sums = torch.stack([images.float().sum((0, 2, 3)), images.float().square().sum((0, 2, 3))])
+        # Every process gets all parts, each with a way back for its gradient.
+        mean, square = self._processes.gather(sums[None]).sum(0) / self._pixels(images)
+        variance = square - mean.square()
+        self._follow(mean.detach(), variance.detach(), self._pixels(images))
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        shift = self.bias - mean * scale
+        return images * scale[:, None, None].to(images.dtype) + shift[:, None, None].to(images.dtype)
+
+    def _pixels(self, images: Tensor) -> int:
+        return images.numel() // images.shape[1] * self._processes.count
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, pixels: int) -> None:
+        if self.running_mean is None or self.running_var is None or self.momentum is None:
+            return
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (pixels / max(1, pixels - 1)), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+
+
+def share_batch_norm(module: nn.Module, processes: Processes) -> None:
+    """Replace every nn.BatchNorm2d inside `module`; parameters keep their names."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, SharedBatchNorm2d(child, processes).train(child.training))
+        else:
+            share_batch_norm(child, processes)

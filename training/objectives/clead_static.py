@@ -1,0 +1,73 @@
+"""C-LEAD as its public code does it: adversarial images made once, against another network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from training.adversarial_set import AdversarialSet, adversarial_set
+from training.augment import crop_flip, simclr
+from training.contrastive import three_view
+from training.data.images import LabelledImages
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views
+from training.objectives.projection import Projection
+from training.section import Section
+
+
+class CleadStaticSettings(Section):
+    """L = ( l(u, v1) + l(u, v2) ) / 2, without labels; a linear head is trained afterwards."""
+
+    name: Literal["clead_static"] = "clead_static"
+    surrogate: str = Field(min_length=1)
+    """Folder of the run, trained without perturbations, that the adversarial images are made against."""
+    attacks: tuple[Literal["fgsm", "pgd", "cw"], ...] = Field(("fgsm", "pgd", "cw"), min_length=1)
+    """Each image meets one of them, with the settings of `training.adversarial_set`."""
+    temperature: float = Field(0.1, gt=0.0)
+    projection: int = Field(128, ge=2)
+
+
+class CleadStatic(TrainingObjective):
+    """L = ( l(u, v1) + l(u, v2) ) / 2 with u the image, v1 its stored adversarial version, v2 SimCLR's.
+
+    What the code published with C-LEAD (arXiv 2510.27249) does; which augmentation u and v1 get there is not
+    published: here both are cropped and mirrored, each on its own. Labels play no part, and neither do the
+    current parameters: a white-box attack on the result meets no defence. It is here to show just that.
+    """
+
+    def __init__(self, settings: CleadStaticSettings, context: Context) -> None:
+        super().__init__(context)
+        self._settings = settings
+        self._adversarial: AdversarialSet | None = None
+        self.projection = Projection(context.network.num_features, settings.projection)
+        self.modules["projection"] = self.projection
+
+    def prepare(self, images: LabelledImages, chosen: Tensor, folder: Path, device: torch.device) -> None:
+        self._adversarial = adversarial_set(
+            Path(self._settings.surrogate),
+            images,
+            chosen,
+            attacks=self._settings.attacks,
+            file=folder / "adversarial.safetensors",
+            device=device,
+        )
+
+    def views(self, batch: Batch) -> Views:
+        if self._adversarial is None:
+            raise RuntimeError("prepare() makes the adversarial images before the first step")
+        stored = self._adversarial.images(batch.batch_samples, batch.images.device)
+        return {
+            "clean": batch.augmented(crop_flip),
+            "adversarial": crop_flip(stored, batch.generator)[batch.part],
+            "augmented": batch.augmented(simclr),
+        }
+
+    def loss(self, views: Views, batch: Batch) -> StepLoss:
+        context, count = self.context, len(batch.labels)
+        features = context.features(torch.cat([views["clean"], views["adversarial"], views["augmented"]]))
+        u, v1, v2 = (context.processes.gather(view) for view in self.projection(features).split(count))
+        anchors = three_view(u, v1, v2, self._settings.temperature)
+        return StepLoss(loss=context.share(anchors[context.processes.part(len(anchors))]))

@@ -6,8 +6,10 @@ random state: continuing from it repeats, on a CPU exactly, what an uninterrupte
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,6 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import (
-    BEST,
-    LAST,
     Progress,
     load_module,
     load_momentum,
@@ -25,17 +25,19 @@ from training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from training.cuda_settings import deterministic
 from training.data.images import LabelledImages
 from training.data.split import epoch_order, generator, hold_out
+from training.memory import out_of_memory_as
 from training.networks import build_network
-from training.objectives.batch import Batch, TrainingObjective
+from training.objectives.batch import Batch, StepLoss, TrainingObjective
 from training.objectives.clead import Clead
 from training.progress import TrainingProgress
 from training.recipe import Recipe
+from training.run_folder import BEST, LAST
 from training.schedule import one_cycle
 from training.selection import held_out_accuracy
-
-_TOTALS = ("loss", "clean", "robust", "images")
+from training.totals import Totals, means
 
 
 class TrainingError(RuntimeError):
@@ -58,6 +60,7 @@ class Trainer:
         self.recipe = recipe
         self.progress = Progress()
         self._images = images
+        self._data = images.digest()
         self._out = out
         self._device = device
         self._commit = commit
@@ -88,55 +91,59 @@ class Trainer:
 
         Raises:
             CheckpointError: if there is none or it does not fit.
-            TrainingError: if it belongs to another recipe.
+            TrainingError: if it belongs to another recipe or to other data.
         """
         tensors, state = read_checkpoint(self._out / LAST)
-        if state["recipe"] != self.recipe:
+        if not state.recipe.same_training(self.recipe):
             raise TrainingError(
                 f"{self._out} was trained with another recipe; "
                 "give that recipe, or another --out for this one"
             )
+        if state.classes != self._images.classes or state.data not in (None, self._data):
+            raise TrainingError(
+                f"{self._out} was trained on other data (other classes, labels or images, or in another "
+                "order); give that data, or another --out for this one"
+            )
         load_module(self.network, tensors, "network.")
         load_module(self._objective.modules, tensors, "objective.")
         load_momentum(self._optimiser, tensors)
-        self.progress = state["progress"]
+        self.progress = state.progress
 
     def run(self, bars: TrainingProgress) -> None:
         """Train to the end, writing checkpoints.
 
         Raises:
-            TrainingError: if the loss is no longer finite.
+            TrainingError: if the loss is no longer finite, or the memory does not suffice.
             CheckpointError: if a checkpoint cannot be written.
         """
-        while self.progress.epoch < self.recipe.optimiser.epochs:
-            self._epoch(bars)
+        with deterministic():
+            while self.progress.epoch < self.recipe.optimiser.epochs:
+                self._epoch(bars)
 
     def _epoch(self, bars: TrainingProgress) -> None:
         epoch, size = self.progress.epoch, self.recipe.optimiser.batch_size
         order = epoch_order(self._train, self.recipe.seed, epoch)
-        totals = torch.tensor([self.progress.totals.get(name, 0.0) for name in _TOTALS], dtype=torch.float64)
-        totals = totals.to(self._device)
-        started = saved = self._clock()
+        totals = Totals(self.progress.totals, self._device)
+        saved = self._clock()
+        started = saved - self.progress.seconds
         bars.start_epoch(epoch, self._steps, self.progress.step)
         self.network.train()
         for step in range(self.progress.step, self._steps):
-            totals += self._step(epoch, step, order[step * size : (step + 1) * size])
+            with self._memory_for("optimiser.batch_size", size, "train again into another --out"):
+                totals.add(self._step(epoch, step, order[step * size : (step + 1) * size]), size)
             late = self._clock() - saved >= self.recipe.checkpoint_seconds
             if late or step % 10 == 9 or step + 1 == self._steps:
-                sums = self._sums(totals, epoch, step)
-                bars.step(
-                    step + 1,
-                    loss=sums["loss"] / sums["images"],
-                    clean=sums["clean"] / sums["images"],
-                    robust=sums["robust"] / sums["images"],
+                sums = self._finite(totals.read(), epoch, step)
+                bars.step(step + 1, means(sums))
+                self.progress = replace(
+                    self.progress, step=step + 1, totals=sums, seconds=self._clock() - started
                 )
-                self.progress = replace(self.progress, step=step + 1, totals=sums)
             if late:
                 self._save(LAST)
                 saved = self._clock()
-        self._finish_epoch(bars, self._clock() - started)
+        self._finish_epoch(bars)
 
-    def _step(self, epoch: int, step: int, indices: Tensor) -> Tensor:
+    def _step(self, epoch: int, step: int, indices: Tensor) -> StepLoss:
         images, labels = self._images.batch(indices, self._device)
         settings = self.recipe.optimiser
         rate = one_cycle(
@@ -158,19 +165,14 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         outcome.loss.backward()
         self._optimiser.step()
-        loss = outcome.loss.detach().double()
-        return torch.stack(
-            [
-                loss * len(indices),
-                outcome.clean_correct.double(),
-                outcome.robust_correct.double(),
-                torch.full_like(loss, len(indices)),
-            ]
-        )
+        return outcome
 
-    def _sums(self, totals: Tensor, epoch: int, step: int) -> dict[str, float]:
-        sums = dict(zip(_TOTALS, totals.tolist(), strict=True))
-        if sums["loss"] != sums["loss"] or abs(sums["loss"]) == float("inf"):
+    def _memory_for(self, setting: str, value: int, then: str) -> AbstractContextManager[None]:
+        advice = f"lower {setting} ({value}) and {then}; the checkpoints written so far stay in {self._out}"
+        return out_of_memory_as(TrainingError, advice)
+
+    def _finite(self, sums: dict[str, float], epoch: int, step: int) -> dict[str, float]:
+        if not math.isfinite(sums["loss"]):
             raise TrainingError(
                 f"the loss is no longer finite in epoch {epoch + 1} at or before step {step + 1}; "
                 f"lower optimiser.learning_rate ({self.recipe.optimiser.learning_rate}) and train again. "
@@ -178,19 +180,18 @@ class Trainer:
             )
         return sums
 
-    def _finish_epoch(self, bars: TrainingProgress, seconds: float) -> None:
-        clean, robust = held_out_accuracy(
-            self.network, self._images, self._held_out, self.recipe, self._device
-        )
-        sums = self.progress.totals
+    def _finish_epoch(self, bars: TrainingProgress) -> None:
+        size = self.recipe.selection.batch_size
+        with self._memory_for("selection.batch_size", size, "continue with --resume"):
+            clean, robust = held_out_accuracy(
+                self.network, self._images, self._held_out, self.recipe, self._device
+            )
         figures = {
             "epoch": float(self.progress.epoch + 1),
-            "loss": sums["loss"] / sums["images"],
-            "train_clean": sums["clean"] / sums["images"],
-            "train_robust": sums["robust"] / sums["images"],
+            **means(self.progress.totals),
             "held_out_clean": clean,
             "held_out_robust": robust,
-            "seconds": seconds,
+            "seconds": self.progress.seconds,
         }
         best = robust > self.progress.best_robust
         self.progress = replace(
@@ -198,6 +199,7 @@ class Trainer:
             epoch=self.progress.epoch + 1,
             step=0,
             totals={},
+            seconds=0.0,
             history=(*self.progress.history, figures),
             best_epoch=self.progress.epoch + 1 if best else self.progress.best_epoch,
             best_robust=max(robust, self.progress.best_robust),
@@ -221,4 +223,5 @@ class Trainer:
             classes=self._images.classes,
             commit=self._commit,
             progress=self.progress,
+            data=self._data,
         )

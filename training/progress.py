@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.totals import loss_text
 
 
 class TrainingProgress:
@@ -42,16 +45,19 @@ class TrainingProgress:
             self._task, total=steps, completed=done, epoch=f"{epoch + 1}/{self._epochs}", figures=""
         )
 
-    def step(self, done: int, *, loss: float, clean: float, robust: float) -> None:
-        """Running means of the epoch; accuracies in [0, 1]."""
+    def step(self, done: int, figures: Mapping[str, float]) -> None:
+        """`figures`: the epoch's means so far (`training.totals.means`)."""
         self._bars.update(
-            self._task, completed=done, figures=f"loss {loss:.3f}  clean {clean:.1%}  robust {robust:.1%}"
+            self._task,
+            completed=done,
+            figures=f"{loss_text(figures)}  clean {figures['train_clean']:.1%}  "
+            f"robust {figures['train_robust']:.1%}",
         )
 
-    def finish_epoch(self, figures: dict[str, float], *, best: bool) -> None:
-        """A line that stays."""
+    def finish_epoch(self, figures: Mapping[str, float], *, best: bool) -> None:
+        """A line that stays. `figures`: an entry of `Progress.history`."""
         self._console.print(
-            f"epoch {figures['epoch']:.0f}/{self._epochs}  loss {figures['loss']:.3f}  "
+            f"epoch {figures['epoch']:.0f}/{self._epochs}  {loss_text(figures)}  "
             f"train clean {figures['train_clean']:.1%} robust {figures['train_robust']:.1%}  "
             f"held-out clean {figures['held_out_clean']:.1%} robust {figures['held_out_robust']:.1%}  "
             f"{figures['seconds']:.0f} s{'  (best)' if best else ''}",

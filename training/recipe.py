@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,17 +15,27 @@ class RecipeError(ValueError):
     """A recipe that cannot be used; the message names the field and what it accepts."""
 
 
-def pixels(value: object) -> object:
-    """'8/255' as 0.0314: eps is easier to read as a fraction of the 8-bit range."""
-    if isinstance(value, str):
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError(f"{value!r} is not a number or a fraction such as '8/255'") from error
+def pixels(text: str) -> float:
+    """'8/255' as 0.0314: eps is easier to read as a fraction of the 8-bit range.
+
+    Raises:
+        ValueError: if it is neither a finite number nor a fraction of two.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = float(numerator) / (float(denominator) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a number or a fraction such as '8/255'")
     return value
 
 
-Pixels = Annotated[float, BeforeValidator(pixels), Field(ge=0.0)]
+Pixels = Annotated[
+    float,
+    BeforeValidator(lambda value: pixels(value) if isinstance(value, str) else value),
+    Field(ge=0.0),
+]
 
 
 class _Section(BaseModel):
@@ -115,6 +125,17 @@ class Recipe(_Section):
     selection: Selection = Selection()
     checkpoint_seconds: float = Field(300.0, gt=0.0)
     """A checkpoint is written after each epoch, and within one whenever this much time has passed."""
+
+    def same_training(self, other: Recipe) -> bool:
+        """Whether both train alike, step by step: they may differ in what only suits them to a machine.
+
+        That is the size of the batches in which held-out images are attacked, and how often checkpoints are
+        written.
+        """
+        return self._training() == other._training()
+
+    def _training(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"checkpoint_seconds": True, "selection": {"batch_size"}})
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from export.manifest import InputSpec
-from training.checkpoint import BEST, LAST, CheckpointError, load_run, read_checkpoint
+from training.checkpoint import CheckpointError, load_run, read_checkpoint
 from training.data.images import LabelledImages
 from training.data.sources import open_images
 from training.loop import Trainer, TrainingError
@@ -25,6 +25,7 @@ from training.objectives.clead import Clead
 from training.progress import TrainingProgress
 from training.recipe import Recipe
 from training.run import train
+from training.run_folder import BEST, LAST
 
 CLEAD = "from cli.main import main; main()"
 Start = Callable[[Path], Trainer]
@@ -59,6 +60,12 @@ def _finish(trainer: Trainer) -> None:
 def _same(first: Path, second: Path) -> bool:
     a, b = read_checkpoint(first)[0], read_checkpoint(second)[0]
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _history(out: Path) -> list[dict[str, float]]:
+    """What a run measured, but for how long it took."""
+    history = read_checkpoint(out / LAST)[1].progress.history
+    return [{name: value for name, value in figures.items() if name != "seconds"} for figures in history]
 
 
 def test_a_seed_gives_the_same_run_and_another_seed_another(start: Start, tmp_path: Path) -> None:
@@ -98,6 +105,7 @@ def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
     _finish(resumed)
     assert _same(tmp_path / "whole" / LAST, tmp_path / "killed" / LAST)
     assert _same(tmp_path / "whole" / BEST, tmp_path / "killed" / BEST)
+    assert _history(tmp_path / "whole") == _history(tmp_path / "killed")
 
 
 def test_kill_9_and_resume_from_the_command_line(

@@ -8,7 +8,7 @@ from probes.objective import untargeted
 from training.classifier import TorchClassifier, attack_mode
 from training.contrastive import three_view
 from training.data.split import generator
-from training.networks import build_network, network_names
+from training.networks import build_network
 from training.objectives.batch import Batch
 from training.objectives.clead import Clead
 from training.recipe import Attack, Objective
@@ -130,7 +130,3 @@ def test_networks_take_images_and_give_logits(name: str, size: int) -> None:
         features = network.features(torch.rand(2, 3, size, size))
         assert features.shape == (2, network.num_features)
         assert network(torch.rand(2, 3, size, size)).shape == (2, 7)
-
-
-def test_all_networks_are_known_by_name() -> None:
-    assert network_names() == ("compact_resnet", "resnet18_cifar", "resnet18", "resnet50")

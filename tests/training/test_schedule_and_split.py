@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from training.data.images import DataError
 from training.data.split import epoch_order, generator, hold_out
 from training.schedule import one_cycle
 
@@ -27,7 +28,7 @@ def test_hold_out_depends_on_the_seed_alone() -> None:
 
 
 def test_hold_out_leaves_at_least_half() -> None:
-    with pytest.raises(ValueError, match="more than half of the 30"):
+    with pytest.raises(DataError, match="more than half of the 30 training images; at most 15"):
         hold_out(torch.zeros(30, dtype=torch.int64), 16, seed=0)
 
 

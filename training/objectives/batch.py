@@ -33,7 +33,9 @@ class StepLoss:
     loss: Tensor
     """Scalar with a graph."""
     terms: dict[str, Tensor]
-    """Parts of the loss, detached scalars."""
+    """Parts of the loss by name, detached scalars; their means over an epoch are shown and kept in the
+    history as `loss_<name>`.
+    """
     clean_correct: Tensor
     """Scalar: how many of the batch were classified correctly without perturbation."""
     robust_correct: Tensor

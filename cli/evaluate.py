@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from training.evaluation.figures import Evaluation
 
 
+def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Read before anything is loaded, as it is read in a recipe."""
+    if text is None:
+        return None
+    from training.section import pixels
+
+    try:
+        eps = pixels(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if eps <= 0:
+        raise click.BadParameter(f"{text!r} is not greater than 0")
+    return eps
+
+
 @click.command(short_help="Measure accuracy, clean and under attack.")
 @click.argument("run_or_bundle")
 @click.option(
@@ -23,10 +38,14 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the data whose test images are used.",
 )
-@click.option("--n", default=1000, show_default=True, type=click.IntRange(min=1), help="Test images.")
-@click.option("--attacks", help="With commas, of noise, fgsm, pgd-50-10 and autoattack.  [all of them]")
+@click.option(
+    "--n", type=click.IntRange(min=1), help="Test images.  [1000, or all of them where there are fewer]"
+)
+@click.option(
+    "--attacks", help="With commas, of noise, fgsm, pgd-50-10 and autoattack.  [all that the data allows]"
+)
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one trained for]")
-@click.option("--eps", help="As 8/255 or 0.031.  [the one trained for]")
+@click.option("--eps", callback=_eps, help="As 8/255 or 0.031.  [the one trained for]")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Chooses the images."
 )
@@ -42,10 +61,10 @@ def evaluate(
     *,
     run_or_bundle: str,
     data_dir: Path,
-    n: int,
+    n: int | None,
     attacks: str | None,
     norm: Any,
-    eps: str | None,
+    eps: float | None,
     seed: int,
     batch_size: int,
     device: str,
@@ -65,9 +84,8 @@ def evaluate(
         raise click.UsageError(f"--json {json_file}: its folder does not exist or cannot be written")
 
     from training.data.sources import open_images
-    from training.evaluation.evaluate import ATTACKS, EvaluationRequest
+    from training.evaluation.evaluate import EvaluationRequest
     from training.evaluation.evaluate import evaluate as measure
-    from training.recipe import pixels
     from training.run import choose_device
 
     subject = load_subject(folder)
@@ -77,9 +95,9 @@ def evaluate(
         )
     request = EvaluationRequest(
         norm=norm or subject.norm,
-        eps=subject.eps if eps is None else float(str(pixels(eps))),
+        eps=subject.eps if eps is None else eps,
         n=n,
-        attacks=ATTACKS if attacks is None else tuple(name.strip() for name in attacks.split(",")),
+        attacks=None if attacks is None else tuple(name.strip() for name in attacks.split(",")),
         seed=seed,
         batch_size=batch_size,
     )

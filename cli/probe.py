@@ -17,14 +17,15 @@ from cli.server_settings import model_and_engine_options, settings_with
 if TYPE_CHECKING:
     from serving.probe_job import OnProgress
 
-# One's own machine needs no protection from oneself: the server's caps give way to these.
-_NO_CAPS = {
+# One's own machine needs no protection from oneself: these replace what limits the server.
+_NO_LIMITS = {
+    "probe": True,
     "probe_max_steps": 100_000,
     "probe_max_restarts": 10_000,
     "probe_max_eps_values": 1_000,
     "probe_max_eps_linf": 1.0,
     "probe_max_eps_l2": 1e4,
-    "probe_max_deadline_ms": 24 * 3_600_000,
+    "probe_max_gradient_evaluations": 2**63,
 }
 _IMAGE_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -68,28 +69,27 @@ def probe(
     eps is in units of [0, 1] pixels of the image as the model sees it.
     """
     from serving.probe_job import ProbeJob
-    from serving.probe_parameters import probe_parameters
+    from serving.probe_parameters import probe_request
     from serving.problems import Problem
     from serving.runtime import Runtime
 
     _, settings = settings_with(
         {"models_dir": models_dir, "engine": engine, "engine_strict": engine_strict, "triton_url": triton_url}
     )
-    settings = settings.model_copy(update=_NO_CAPS)
+    settings = settings.model_copy(update=_NO_LIMITS)
     values = {name: str(value) for name, value in parameters.items() if value is not None}
-    values["deadline_ms"] = str(max(1, round(deadline * 1000)))
     wanted = {"adversarial": adversarial, "difference": difference}
     if include := ",".join(name for name, path in wanted.items() if path is not None):
         values["include"] = include
     served = Runtime(settings).registry.get(model)
     try:
-        understood = probe_parameters(values, served.bundle.manifest, settings)
+        request = probe_request(values, served.bundle.manifest, settings)
     except Problem as problem:
         raise click.UsageError(problem.detail) from problem
     job = ProbeJob(
         model=served,
         data=image.read_bytes(),
-        parameters=understood,
+        request=request,
         max_pixels=settings.max_pixels,
         deadline=time.monotonic() + deadline,
     )

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.run_folder import BEST
+
 if TYPE_CHECKING:
     from torch import nn
 
     from export.manifest import InputSpec
     from probes.threat import Norm
-
-BEST_CHECKPOINT = "best.safetensors"
 
 
 class SubjectError(ValueError):
@@ -50,7 +50,7 @@ def find_subject(text: str, *, models_dir: Path | None = None) -> Path:
     from serving.settings import load_settings
 
     folder = Path(text)
-    if (folder / BEST_CHECKPOINT).is_file() or (folder / MANIFEST).is_file():
+    if (folder / BEST).is_file() or (folder / MANIFEST).is_file():
         return folder
     places = [
         (folder.resolve().parent, folder.resolve().name),
@@ -62,14 +62,14 @@ def find_subject(text: str, *, models_dir: Path | None = None) -> Path:
         except BundleNotFoundError:
             continue
     raise SubjectError(
-        f"{text!r} is neither the folder of a training run (with {BEST_CHECKPOINT}) nor a bundle "
+        f"{text!r} is neither the folder of a training run (with {BEST}) nor a bundle "
         f"(its folder with {MANIFEST}, the folder of its versions, or its name in {places[-1][0]})"
     )
 
 
 def is_run(folder: Path) -> bool:
     """Whether a folder that `find_subject` found is a run; otherwise it is a bundle."""
-    return (folder / BEST_CHECKPOINT).is_file()
+    return (folder / BEST).is_file()
 
 
 def load_subject(folder: Path) -> Subject:

@@ -32,11 +32,12 @@ CUDA_OPTIONS = {
 class EngineOptions:
     """Which engine to start, and how.
 
-    `auto` takes CUDA where it works and else the CPU. `strict` refuses anything slower than what was asked
-    for, and with `auto` anything slower than CUDA. `threads`: per operator on the CPU, 0 for every physical
-    core. `max_batch` bounds memory, larger batches run in pieces (None: by the size of the images).
-    `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps the engines that
-    TensorRT builds.
+    `auto` takes CUDA where it works and else the CPU; it never tries TensorRT, which builds its engines for
+    minutes. `strict` refuses anything slower than what was asked for, and with `auto` the CPU of a machine
+    that has an NVIDIA GPU (`engines.accelerators.gpu_present`). `threads`: per operator on the CPU, 0 for
+    every physical core. `max_batch` bounds memory, larger batches run in pieces (None: by the size of the
+    images). `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps the engines
+    that TensorRT builds.
     """
 
     engine: EngineName = "auto"
@@ -56,8 +57,7 @@ def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
 
     Raises:
         EngineError: the engine is unknown or does not start, is slower than `strict` allows, or computes
-            something
-            else than what was exported.
+            something else than what was exported.
     """
     options = options or EngineOptions()
     if options.engine not in ENGINES:
@@ -94,8 +94,7 @@ def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
         unused_gpu=gpu_present(),
     )
     engine = OnnxRuntimeEngine(bundle, settings=settings, with_gradient=options.with_gradient)
-    wanted = {"cpu": CPU, "tensorrt": TENSORRT}.get(options.engine, CUDA)
-    if options.strict and engine.provider != wanted:
+    if options.strict and engine.provider != providers[0][0]:
         raise _refusal(options, engine.describe().reason or f"ONNX Runtime chose {engine.provider}")
     return engine
 
@@ -118,7 +117,7 @@ def choose_providers(options: EngineOptions) -> tuple[tuple[Provider, ...], str 
         reason = why_not()
         if reason is None:
             return providers, first_reason
-        if options.strict:
+        if options.strict and (options.engine != "auto" or gpu_present()):
             raise _refusal(options, reason)
         first_reason = first_reason or reason
     return (cpu,), first_reason

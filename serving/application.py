@@ -14,9 +14,9 @@ from starlette.routing import Route
 from engines.engine import EngineError
 from serving import documentation, model_routes, status_routes
 from serving.classify_route import classify
-from serving.front import CLIENT_CLOSED_REQUEST, MISTAKE
+from serving.front import CLIENT_CLOSED_REQUEST
 from serving.probe_route import probe
-from serving.problems import Problem
+from serving.problems import MISTAKE, Problem
 from serving.runtime import Runtime
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}

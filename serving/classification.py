@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -13,7 +13,7 @@ from engines.preprocess import model_input
 from probes.prediction import softmax
 from serving.images import decode
 from serving.models import Model
-from serving.problems import Problem
+from serving.problems import Problem, deadline_exceeded
 
 
 class Label(TypedDict):
@@ -40,14 +40,20 @@ def prepare(data: bytes, model: Model, *, max_pixels: int) -> NDArray[np.float32
     return model_input(decode(data, max_pixels=max_pixels, shorter_side=spec.resize), spec)
 
 
-def classify(uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: int) -> list[Prediction]:
+def classify(
+    uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: int, late: Callable[[], bool]
+) -> list[Prediction]:
     """Predictions for some uploads, computed as one batch.
 
+    Args:
+        late: whether the answer would come too late; asked before each image and before the model.
+
     Raises:
-        Problem: an image cannot be decoded (says which), or engine_failed.
+        Problem: an image cannot be decoded (says which), deadline_exceeded, or engine_failed.
     """
     batch = []
     for number, data in enumerate(uploads):
+        _check_time(late)
         try:
             batch.append(prepare(data, model, max_pixels=max_pixels))
         except Problem as problem:
@@ -55,6 +61,7 @@ def classify(uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: in
                 problem.extensions["image"] = number
                 problem.detail = f"image {number} (counted from 0): {problem.detail}"
             raise
+    _check_time(late)
     try:
         logits = model.engine.logits(np.stack(batch))
     except EngineError as error:
@@ -66,6 +73,11 @@ def classify(uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: in
             "engine_failed", "the engine answered with numbers that are not finite: tell the operator"
         )
     return [_prediction(row, model.classes, top) for row in softmax(logits)]
+
+
+def _check_time(late: Callable[[], bool]) -> None:
+    if late():
+        raise deadline_exceeded("the images were not classified before the deadline")
 
 
 def _prediction(probabilities: NDArray[np.float64], classes: Sequence[str], top: int) -> Prediction:

@@ -19,7 +19,6 @@ async def classify(request: Request) -> Response:
     runtime = runtime_of(request)
     settings = runtime.settings
     with runtime.classify_lane.admit() as place:
-        await runtime.until_ready(settings.classify_deadline_ms / 1000)
         upload = await read_upload(
             request,
             max_bytes=settings.max_body_bytes,
@@ -28,10 +27,15 @@ async def classify(request: Request) -> Response:
         )
         deadline = time.monotonic() + settings.classify_deadline_ms / 1000
         parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
-        model = await runtime.model(parameters.model)
+        model = await runtime.model(parameters.model, deadline=deadline)
         request.state.model = model.identity
         job = partial(
-            classify_images, upload.images, model, top=parameters.top, max_pixels=settings.max_pixels
+            classify_images,
+            upload.images,
+            model,
+            top=parameters.top,
+            max_pixels=settings.max_pixels,
+            late=lambda: time.monotonic() >= deadline,
         )
         predictions = await place.run(job, deadline_s=max(0.0, deadline - time.monotonic()))
     runtime.metrics.images.inc(len(predictions))

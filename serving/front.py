@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import PUBLIC_WITHOUT_KEYS, is_public
-from serving.problems import Problem
+from serving.problems import MISTAKE, Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime
 
@@ -24,7 +24,6 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499
-MISTAKE = "the log says more, under this request_id: tell the operator"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG = logging.getLogger(LOGGER)
 

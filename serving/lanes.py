@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
-from serving.problems import Problem
+from serving.problems import Problem, deadline_exceeded
 
 T = TypeVar("T")
 _SMOOTHING = 0.2
@@ -117,11 +117,7 @@ class Place:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise Problem(
-                "deadline_exceeded",
-                f"no answer within {deadline_s:g} s: the server is busy, try again later",
-                headers={"Retry-After": "1"},
-            ) from None
+            raise deadline_exceeded("no answer before the deadline, for the server is busy") from None
 
     def _work_ended(self, _: Future[T]) -> None:
         # A loop that has closed has no places left to count.

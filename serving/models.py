@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -25,6 +26,8 @@ from serving.problems import Problem
 from serving.settings import Settings
 
 RESOLVED_FOR_S = 1.0
+RETRY_S = 5.0
+"""An engine that did not start is left alone for so long, however many requests ask for it."""
 EngineLoader = Callable[[Bundle], Engine]
 
 
@@ -57,8 +60,9 @@ class ModelRegistry:
     """Loads models when they are first asked for and keeps the most recent ones. Safe to use from several
     threads.
 
-    A bundle never changes once it is written, so what was verified stays verified, and what was refused stays
-    refused until the server starts again.
+    A bundle never changes once it is written, so what was verified stays verified, and a damaged one stays
+    refused until the server starts again. An engine that does not start, or a disk that does not answer, is
+    tried again after `RETRY_S`.
     """
 
     def __init__(self, settings: Settings, load_engine: EngineLoader) -> None:
@@ -66,7 +70,7 @@ class ModelRegistry:
         self._load_engine = load_engine
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._bundles: dict[str, Bundle] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, _Refusal] = {}
         self._resolved: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._loading = threading.RLock()
@@ -93,7 +97,7 @@ class ModelRegistry:
             try:
                 engine = self._load_engine(bundle)
             except EngineError as error:
-                raise self._refuse(ref, error) from error
+                raise self._refuse(ref, error, lasts_s=RETRY_S) from error
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             with self._lock:
                 self._models[ref] = model
@@ -117,13 +121,16 @@ class ModelRegistry:
         """
         ref = self._resolve(reference)
         with self._loading:
-            if ref in self._refused:
-                raise Problem("model_unavailable", self._refused[ref])
+            refusal = self._refused.get(ref)
+            if refusal is not None and time.monotonic() < refusal.until:
+                raise refusal.problem()
             if ref not in self._bundles:
                 try:
                     self._bundles[ref] = load_bundle(resolve_bundle(self._settings.models_dir, ref))
-                except (BundleError, OSError) as error:
-                    raise self._refuse(ref, error) from error
+                except BundleError as error:
+                    raise self._refuse(ref, error, lasts_s=math.inf) from error
+                except OSError as error:
+                    raise self._refuse(ref, error, lasts_s=RETRY_S) from error
             return self._bundles[ref]
 
     def references(self) -> list[BundleRef]:
@@ -175,10 +182,25 @@ class ModelRegistry:
             raise Problem("model_not_found", f"{wanted}; accepted are: {there}") from error
         return f"{path.parent.name}/{path.name}"
 
-    def _refuse(self, ref: str, error: Exception) -> Problem:
+    def _refuse(self, ref: str, error: Exception, *, lasts_s: float) -> Problem:
         # Absolute paths are nobody's business over HTTP; the name of the file is enough to repair it.
-        self._refused[ref] = str(error).replace(f"{self._settings.models_dir.resolve()}/", "")
-        return Problem("model_unavailable", self._refused[ref])
+        detail = str(error).replace(f"{self._settings.models_dir.resolve()}/", "")
+        self._refused[ref] = _Refusal(detail=detail, until=time.monotonic() + lasts_s)
+        return self._refused[ref].problem()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """Why a model cannot be loaded, and until when nobody needs to try again (inf: not before a restart)."""
+
+    detail: str
+    until: float
+
+    def problem(self) -> Problem:
+        """The answer to a request for the model."""
+        wait = self.until - time.monotonic()
+        headers = {"Retry-After": str(max(1, math.ceil(wait)))} if math.isfinite(wait) else None
+        return Problem("model_unavailable", self.detail, headers=headers)
 
 
 def default_reference(settings: Settings) -> str:

@@ -93,7 +93,11 @@ def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
             f"{settings.probe_max_eps_values} values.",
         ),
         "max_eps": _described(_STRING, f"Where the search ends. {eps_cap}"),
-        "steps": _described(_integer(settings.probe_max_steps), "Steps of each attack."),
+        "steps": _described(
+            _integer(settings.probe_max_steps),
+            f"Steps of each attack. All attacks together may take {settings.probe_max_gradient_evaluations} "
+            "gradient evaluations.",
+        ),
         "restarts": _described(_integer(settings.probe_max_restarts), "Random restarts of each attack."),
         "loss": _described(
             {"type": "string", "enum": list(LOSSES), "default": DEFAULTS.loss}, "Loss that the attack climbs."
@@ -107,7 +111,7 @@ def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
         ),
         "deadline_ms": _described(
             _integer(settings.probe_max_deadline_ms) | {"default": settings.probe_deadline_ms},
-            "Milliseconds after which the probe answers with what it has.",
+            "Milliseconds after which the probe answers with what it has; loading the model counts.",
         ),
         "evidence": _described(
             {"type": "string", "enum": list(EVIDENCES), "default": DEFAULTS.evidence},
@@ -135,8 +139,8 @@ def _classify(settings: Settings) -> Json:
 def _probe(settings: Settings) -> Json:
     schemas = probe_parameter_schemas(settings)
     responses = _responses(
-        "What attacks on this one image found. With `Accept: text/event-stream`: events named `progress`, "
-        "then one named `result` with this object, or one named `problem`.",
+        "What attacks on this one image found. With `Accept: text/event-stream`: events named `progress` "
+        "while it goes on, then one named `result` with this object, or one named `problem`.",
         _probe_answer(),
         ("probe_disabled", *_UPLOAD_PROBLEMS),
     )

@@ -15,11 +15,11 @@ from probes.arrays import Array
 from probes.budget import Budget
 from probes.eight_bit import to_levels
 from probes.probe import probe
-from probes.request import ProbeError
+from probes.request import ProbeError, ProbeRequest
 from serving.classification import prepare
 from serving.models import Model
 from serving.parameters import invalid
-from serving.probe_parameters import PROBE_PARAMETERS, ProbeParameters
+from serving.probe_parameters import PROBE_PARAMETERS
 from serving.problems import Problem
 
 OnProgress = Callable[[Mapping[str, Any]], None]
@@ -32,7 +32,7 @@ class ProbeJob:
 
     model: Model
     data: bytes
-    parameters: ProbeParameters
+    request: ProbeRequest
     max_pixels: int
     deadline: float
 
@@ -44,14 +44,14 @@ class ProbeJob:
                 engine_failed: the model's logits cannot be probed.
             EngineError: the engine does not answer.
         """
-        request, threat = self.parameters.request, self.model.bundle.manifest.threat
+        threat = self.model.bundle.manifest.threat
         image = prepare(self.data, self.model, max_pixels=self.max_pixels)
         try:
             report = probe(
                 self.model.engine,
                 image,
-                request,
-                trained_eps=threat.eps if threat.norm == request.norm else None,
+                self.request,
+                trained_eps=threat.eps if threat.norm == self.request.norm else None,
                 budget=Budget(deadline=self.deadline, cancelled=cancelled),
                 progress=None if progress is None else lambda state: progress(asdict(state)),
             )

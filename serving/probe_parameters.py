@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast, get_args
 
 from export.bundle import Manifest
+from probes.probe import gradient_evaluations_bound
 from probes.request import LOSSES, Evidence, Include, LossName, ProbeError, ProbeRequest
 from probes.threat import Norm
 from serving.parameters import choice, collect, integer, invalid
@@ -24,14 +24,6 @@ PROBE_PARAMETERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeParameters:
-    """What a request to /probe asks for: the probe itself, and by when, in seconds from its start."""
-
-    request: ProbeRequest
-    deadline_s: float
-
-
 def collect_probe_parameters(
     query: Iterable[tuple[str, str]], fields: Iterable[tuple[str, str]]
 ) -> Mapping[str, str]:
@@ -43,8 +35,18 @@ def collect_probe_parameters(
     return collect(query, fields, known=PROBE_PARAMETERS)
 
 
-def probe_parameters(values: Mapping[str, str], manifest: Manifest, settings: Settings) -> ProbeParameters:
-    """Understands the parameters for one model.
+def probe_deadline_s(values: Mapping[str, str], settings: Settings) -> float:
+    """Seconds that a probe asks to be answered in; the server's default without the parameter.
+
+    Raises:
+        Problem: invalid_parameter.
+    """
+    default, longest = settings.probe_deadline_ms, settings.probe_max_deadline_ms
+    return integer(values, "deadline_ms", default=default, low=1, high=longest) / 1000
+
+
+def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Settings) -> ProbeRequest:
+    """Understands the parameters of the attack, for one model.
 
     Raises:
         Problem: invalid_parameter; says what is accepted, and the server's cap.
@@ -52,9 +54,6 @@ def probe_parameters(values: Mapping[str, str], manifest: Manifest, settings: Se
     norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
     cap = settings.probe_max_eps_linf if norm == "linf" else settings.probe_max_eps_l2
     most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
-    deadline_ms = integer(
-        values, "deadline_ms", default=settings.probe_deadline_ms, low=1, high=settings.probe_max_deadline_ms
-    )
     try:
         request = ProbeRequest(
             norm=norm,
@@ -75,7 +74,25 @@ def probe_parameters(values: Mapping[str, str], manifest: Manifest, settings: Se
         )
     except ProbeError as error:
         raise invalid(error.field, str(error)) from error
-    return ProbeParameters(request=request, deadline_s=deadline_ms / 1000)
+    _check_work(request, settings.probe_max_gradient_evaluations)
+    return request
+
+
+def _check_work(request: ProbeRequest, cap: int) -> None:
+    bound = gradient_evaluations_bound(request)
+    if bound <= cap:
+        return
+    lower = [f"steps ({request.steps})", f"restarts ({request.restarts})"]
+    if request.eps is not None:
+        lower.append(f"the number of eps values ({len(request.eps)})")
+    if request.evidence == "full":
+        lower.append("evidence (full)")
+    raise invalid(
+        "steps",
+        f"this probe may take {bound} gradient evaluations; at most {cap} are accepted: lower "
+        f"{', '.join(lower[:-1])} or {lower[-1]}",
+        limit=cap,
+    )
 
 
 def _values(manifest: Manifest) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -13,15 +14,15 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from engines.engine import EngineError
 from serving.body import read_upload
 from serving.lanes import Place
-from serving.models import Model
 from serving.probe_job import ProbeJob
-from serving.probe_parameters import collect_probe_parameters, probe_parameters
-from serving.problems import Problem
+from serving.probe_parameters import collect_probe_parameters, probe_deadline_s, probe_request
+from serving.problems import MISTAKE, Problem
+from serving.request_log import LOGGER
 from serving.runtime import Runtime, runtime_of
 
 EVENT_STREAM = "text/event-stream"
@@ -29,6 +30,9 @@ _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # A probe watches its own deadline before every step; the lane gives it this much longer to finish the step
 # and to confirm what it found.
 GRACE_S = 10.0
+# A reader of events who takes none for so long has left without a word.
+SEND_S = 10.0
+_LOG = logging.getLogger(LOGGER)
 
 
 async def probe(request: Request) -> Response:
@@ -38,7 +42,6 @@ async def probe(request: Request) -> Response:
         raise Problem("probe_disabled", "this server does not probe: the operator can set CLEAD_PROBE=1")
     place = runtime.probe_lane.admit()
     with place:
-        await runtime.until_ready(runtime.settings.probe_deadline_ms / 1000)
         job = await _job(request, runtime)
         if EVENT_STREAM in request.headers.get("accept", ""):
             place.keep()
@@ -48,7 +51,9 @@ async def probe(request: Request) -> Response:
 
 
 class EventStream(Response):
-    """Sends server-sent events as they come, and frees the place in the lane after the last one."""
+    """Sends server-sent events as they come, and frees the place in the lane after the last one, or once the
+    reader has stopped reading for `SEND_S`.
+    """
 
     def __init__(self, events: AsyncGenerator[str, None], place: Place) -> None:
         super().__init__(headers=_EVENT_HEADERS, media_type=EVENT_STREAM)
@@ -57,12 +62,16 @@ class EventStream(Response):
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
+        async def sending(message: Message) -> None:
+            async with asyncio.timeout(SEND_S):
+                await send(message)
+
+        with self._place, suppress(TimeoutError):
             async with aclosing(self._events) as events:
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await sending({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 async for event in events:
-                    await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    await sending({"type": "http.response.body", "body": event.encode(), "more_body": True})
+                await sending({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _job(request: Request, runtime: Runtime) -> ProbeJob:
@@ -74,15 +83,15 @@ async def _job(request: Request, runtime: Runtime) -> ProbeJob:
         deadline_s=settings.body_deadline_ms / 1000,
     )
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
-    model: Model = await runtime.model(values.get("model"))
+    deadline = time.monotonic() + probe_deadline_s(values, settings)
+    model = await runtime.model(values.get("model"), deadline=deadline)
     request.state.model = model.identity
-    parameters = probe_parameters(values, model.bundle.manifest, settings)
     return ProbeJob(
         model=model,
         data=upload.images[0],
-        parameters=parameters,
+        request=probe_request(values, model.bundle.manifest, settings),
         max_pixels=settings.max_pixels,
-        deadline=time.monotonic() + parameters.deadline_s,
+        deadline=deadline,
     )
 
 
@@ -119,29 +128,38 @@ async def _until_disconnect(request: Request, gone: threading.Event) -> None:
 async def _events(
     request: Request, runtime: Runtime, place: Place, job: ProbeJob
 ) -> AsyncGenerator[str, None]:
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
+    loop, news = asyncio.get_running_loop(), asyncio.Event()
+    latest: Mapping[str, Any] = {}
 
-    def report_progress(state: Mapping[str, Any]) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, state)
+    def tell(state: Mapping[str, Any]) -> None:
+        nonlocal latest
+        latest = state
+        news.set()
 
-    async def work() -> Mapping[str, Any]:
-        try:
-            return await _watched(request, place, job, report_progress)
-        finally:
-            queue.put_nowait(None)
+    def progress(state: Mapping[str, Any]) -> None:
+        loop.call_soon_threadsafe(tell, state)
 
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(_watched(request, place, job, progress))
+    task.add_done_callback(lambda _: news.set())
     try:
-        while (state := await queue.get()) is not None:
-            yield _event("progress", state)
-        yield _event("result", _counted(runtime, await task))
+        while True:
+            # A reader slower than the attack is told the latest state only, so that nothing piles up.
+            await news.wait()
+            news.clear()
+            if task.done():
+                break
+            yield _event("progress", latest)
+        yield _event("result", _counted(runtime, task.result()))
     except Problem as problem:
         yield _event("problem", _problem_body(request, problem))
     except ClientDisconnect:
         return
     except EngineError:
         yield _event("problem", _problem_body(request, Problem("engine_failed", "the engine did not answer")))
+    # The status line has been sent: only an event can still say that something went wrong.
+    except Exception:
+        _LOG.exception("unexpected error", extra={"fields": {"request_id": request.state.request_id}})
+        yield _event("problem", _problem_body(request, Problem("internal_error", MISTAKE)))
     finally:
         task.cancel()
 

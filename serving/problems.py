@@ -10,6 +10,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+MISTAKE = "the log says more, under this request_id: tell the operator"
 
 
 class Kind(NamedTuple):
@@ -87,3 +88,8 @@ class Problem(Exception):
         # ASCII, because names taken from a request may hold lone surrogates, which UTF-8 cannot encode.
         content = json.dumps(self.body(request_id=request_id, path=path) | members)
         return Response(content, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def deadline_exceeded(detail: str) -> Problem:
+    """The problem of an answer that is not there in time; `detail` says what was waited for."""
+    return Problem("deadline_exceeded", f"{detail}: try again later", headers={"Retry-After": "1"})

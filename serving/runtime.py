@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request
@@ -15,8 +16,8 @@ from serving.access import KeyRing, load_keys
 from serving.images import settle_warnings
 from serving.lanes import Lane
 from serving.metrics import Metrics, forget_dead_workers
-from serving.models import Model, ModelRegistry, warm_up
-from serving.problems import Problem
+from serving.models import RETRY_S, Model, ModelRegistry, warm_up
+from serving.problems import Problem, deadline_exceeded
 from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
 
@@ -36,17 +37,20 @@ class Runtime:
         self.probe_lane = self._lane("probe", settings.probe_concurrency, settings.probe_queue)
         self.not_ready: str | None = "the default model is being loaded"
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
-        self._startup: asyncio.Future[None] | None = None
+        self._startup: asyncio.Task[None] | None = None
+        self._attempted = asyncio.Event()
 
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging()
         settle_warnings()
         forget_dead_workers()
-        self._startup = asyncio.get_running_loop().run_in_executor(self._loader, self._load_default)
+        self._startup = asyncio.create_task(self._load_default())
 
     async def stop(self) -> None:
         """Ends the lanes and releases the engines."""
+        if self._startup is not None:
+            self._startup.cancel()
         for lane in (self.classify_lane, self.probe_lane):
             lane.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
@@ -57,29 +61,31 @@ class Runtime:
         if self.not_ready is not None:
             raise Problem("not_ready", self.not_ready, headers={"Retry-After": "1"})
 
-    async def until_ready(self, deadline_s: float) -> None:
-        """Waits while the default model is being loaded: another worker may have said that the server is
-        ready.
-
-        Raises:
-            Problem: not_ready, at once when loading has failed, else after `deadline_s`.
-        """
-        if self.not_ready is not None and self._startup is not None:
-            await asyncio.wait({self._startup}, timeout=deadline_s)
-        self.check_ready()
-
-    async def model(self, reference: str | None) -> Model:
+    async def model(self, reference: str | None, *, deadline: float) -> Model:
         """The model that a request asks for, loaded apart from the lanes if it is not in memory.
 
+        While the default model is being loaded for the first time the request waits, for another worker may
+        have said that the server is ready.
+
+        Args:
+            deadline: until when to wait, on the monotonic clock. A model that is being loaded by then goes on
+                loading for later requests.
+
         Raises:
-            Problem: not_ready, model_not_found or model_unavailable.
+            Problem: not_ready, model_not_found, model_unavailable or deadline_exceeded.
         """
-        self.check_ready()
-        model = self.registry.loaded(reference)
-        if model is None:
-            loop = asyncio.get_running_loop()
-            model = await loop.run_in_executor(self._loader, self._load, reference)
-        return model
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._attempted.wait()
+                self.check_ready()
+                model = self.registry.loaded(reference)
+                if model is None:
+                    loop = asyncio.get_running_loop()
+                    model = await loop.run_in_executor(self._loader, self._load, reference)
+                return model
+        except TimeoutError:
+            self.check_ready()
+            raise deadline_exceeded("the model was not loaded before the deadline") from None
 
     def _lane(self, name: str, concurrency: int, queue: int) -> Lane:
         shed, occupied = self.metrics.shed.labels(lane=name), self.metrics.occupied.labels(lane=name)
@@ -114,15 +120,25 @@ class Runtime:
         self.metrics.model_loaded(model)
         return model
 
-    def _load_default(self) -> None:
+    async def _load_default(self) -> None:
+        # An engine may be busy, or come up later than this server.
+        while self.not_ready is not None:
+            await asyncio.get_running_loop().run_in_executor(self._loader, self._try_default)
+            self._attempted.set()
+            if self.not_ready is not None:
+                await asyncio.sleep(RETRY_S)
+
+    def _try_default(self) -> None:
         logger = logging.getLogger(LOGGER)
         try:
             model = self._load(None)
         # Whatever goes wrong here leaves a worker that says so on /readyz, and never one that dies and is
         # replaced over and over.
         except Exception as error:
-            self.not_ready = f"the default model cannot be loaded: {error}"
-            logger.exception("the default model cannot be loaded")
+            reason = f"the default model cannot be loaded: {error}"
+            if reason != self.not_ready:
+                logger.exception("the default model cannot be loaded")
+            self.not_ready = reason
             return
         self.not_ready = None
         info = model.info

@@ -62,12 +62,14 @@ class Settings(BaseModel):
         description="Models in memory of a worker; the least recently used makes room, never the default.",
     )
     engine: Literal["auto", "cpu", "cuda", "tensorrt", "triton"] = Field(
-        default="auto", description="What computes: the fastest that works here (`auto`), or one by name."
+        default="auto",
+        description="What computes, by name, or `auto`: CUDA where it works and else the CPU, never TensorRT "
+        "or Triton.",
     )
     engine_strict: bool = Field(
         default=False,
         description="Refuse to start when a slower engine than the one asked for would be used "
-        "(with `auto`: slower than the hardware allows).",
+        "(with `auto`: the CPU although the machine shows an NVIDIA GPU).",
     )
     engine_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of the engine in each worker; 0: cores / workers."
@@ -126,6 +128,11 @@ class Settings(BaseModel):
     probe_max_eps_values: Count = Field(default=16, description="Most values of `eps` in one probe.")
     probe_max_eps_linf: float = Field(default=0.5, gt=0, le=1, description="Largest `eps` of l-inf probes.")
     probe_max_eps_l2: float = Field(default=20.0, gt=0, le=1e4, description="Largest `eps` of l2 probes.")
+    probe_max_gradient_evaluations: Count = Field(
+        default=25_000,
+        description="Most gradient evaluations that one probe may be able to take; one that could take more "
+        "gets 422. A plain search can take about 1000.",
+    )
     access_log: bool = Field(
         default=True, description="One JSON line per request on standard error (not for health and metrics)."
     )

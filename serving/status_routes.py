@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -18,10 +20,13 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The default model has been loaded and warmed up; which engine runs it, and why nothing faster does."""
+    """The default model has been loaded and warmed up in the worker that answers, which engine runs it, and
+    why nothing faster does.
+    """
     runtime = runtime_of(request)
     runtime.check_ready()
-    model = await runtime.model(None)
+    deadline = time.monotonic() + runtime.settings.classify_deadline_ms / 1000
+    model = await runtime.model(None, deadline=deadline)
     info = model.info
     return JSONResponse(
         {
@@ -29,6 +34,8 @@ async def readyz(request: Request) -> Response:
             "model": model.identity,
             "engine": asdict(info),
             "probe": runtime.settings.probe,
+            "worker": os.getpid(),
+            "workers": runtime.settings.workers,
         }
     )
 

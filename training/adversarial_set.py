@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +54,8 @@ def adversarial_set(
 ) -> AdversarialSet:
     """Adversarial versions of `images` at int64 `chosen`, against the best checkpoint of the run `surrogate`.
 
-    They are made where `file` does not hold them yet. Each image meets one of `attacks` (fgsm, pgd, cw), always
-    the same.
+    They are made where `file` does not hold them yet. Each image meets one of `attacks` (fgsm, pgd, cw),
+    always the same.
 
     Raises:
         CheckpointError: there is no such run.
@@ -84,7 +83,7 @@ def _key(surrogate: Path, images: LabelledImages, chosen: Tensor, attacks: Seque
         found = hashlib.file_digest(file, "sha256")
     found.update(images.digest().encode())
     found.update(",".join(attacks).encode())
-    found.update(chosen.numpy())
+    found.update(chosen.numpy().tobytes())
     return found.hexdigest()
 
 
@@ -143,4 +142,4 @@ def _read(file: Path, key: str) -> Tensor | None:
 def _write(file: Path, pixels: Tensor, key: str) -> None:
     temporary = file.with_name(f".{file.name}.tmp")
     temporary.write_bytes(save({"pixels": pixels}, metadata={"key": key}))
-    os.replace(temporary, file)
+    temporary.replace(file)

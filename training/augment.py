@@ -71,7 +71,7 @@ def _resized_crop(images: Tensor, generator: Generator) -> Tensor:
     mirror = torch.where(_uniform(count, generator, 0.0, 1.0) < 0.5, -1.0, 1.0)
     zero = torch.zeros(count)
     theta = torch.stack([torch.stack([width * mirror, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
-    grid = functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    grid = functional.affine_grid(theta.to(images), list(images.shape), align_corners=False)
     return functional.grid_sample(
         images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
@@ -90,7 +90,7 @@ def _jitter(images: Tensor, generator: Generator) -> Tensor:
     turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
     turn[:, 1, 2], turn[:, 2, 1] = -angle.sin(), angle.sin()
     turn[:, 1:] *= saturation.cpu()[:, None, None]
-    colour = (torch.linalg.inv(yiq) @ turn @ yiq).to(images.device)
+    colour = (torch.linalg.inv(yiq) @ turn @ yiq).to(images)
     images = images * brightness[:, None, None, None]
     mean = _luma(images).mean(dim=(2, 3), keepdim=True)
     images = (images - mean) * contrast[:, None, None, None] + mean

@@ -16,21 +16,26 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     def __init__(self, norm: nn.BatchNorm2d, processes: Processes) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self.load_state_dict(norm.state_dict())
+        self.to(device=norm.weight.device, dtype=norm.weight.dtype).load_state_dict(norm.state_dict())
         self._processes = processes
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, C, H, W], normalised."""
         if not self.training:
-            return super().forward(images)
-        sums = torch.stack([images.float().sum((0, 2, 3)), images.float().square().sum((0, 2, 3))])
+            evaluated: Tensor = super().forward(images)
+            return evaluated
+        # In double precision: the variance is a small difference of large sums.
+        pixels = images.double()
+        sums = torch.stack([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3))])
         # Every process gets all parts, each with a way back for its gradient.
         mean, square = self._processes.gather(sums[None]).sum(0) / self._pixels(images)
-        variance = square - mean.square()
+        variance = (square - mean.square()).to(self.weight.dtype)
+        mean = mean.to(self.weight.dtype)
         self._follow(mean.detach(), variance.detach(), self._pixels(images))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         shift = self.bias - mean * scale
-        return images * scale[:, None, None].to(images.dtype) + shift[:, None, None].to(images.dtype)
+        normalised: Tensor = images * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(images.dtype)
 
     def _pixels(self, images: Tensor) -> int:
         return images.numel() // images.shape[1] * self._processes.count

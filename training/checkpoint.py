@@ -7,19 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from training.networks import build_network
 from training.networks.network import Network
-from training.recipe import Recipe, RecipeError, recipe_from
-
-LAST = "last.safetensors"
-BEST = "best.safetensors"
+from training.recipe import Recipe, recipe_from
+from training.run_folder import BEST
+from training.section import RecipeError
 
 
 class CheckpointError(RuntimeError):
@@ -30,8 +29,10 @@ class CheckpointError(RuntimeError):
 class Progress:
     """Where a run stands: with the tensors, its whole state, since all randomness is keyed by it."""
 
+    phase: int = 0
+    """Which of the recipe's phases is under way: an encoder's linear head is a second one."""
     epoch: int = 0
-    """Epochs finished."""
+    """Epochs of it that are finished."""
     step: int = 0
     """Steps finished in the epoch that is under way."""
     best_epoch: int = 0
@@ -41,6 +42,21 @@ class Progress:
     """Figures of each finished epoch."""
     totals: dict[str, float] = field(default_factory=dict)
     """Sums over the steps of the epoch that is under way."""
+    seconds: float = 0.0
+    """Spent so far in the epoch that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a checkpoint holds beside its tensors."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    commit: str
+    """Commit of the code that wrote it, or 'unknown'."""
+    progress: Progress
+    data: str
+    """`LabelledImages.digest` of the training images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +79,23 @@ def write_checkpoint(
     classes: tuple[str, ...],
     commit: str,
     progress: Progress,
+    data: str,
 ) -> None:
-    """Write `tensors` with the state beside them under a temporary name, then rename.
+    """Write `tensors` with a `State` beside them under a temporary name, then rename.
 
     Raises:
         CheckpointError: if the disk is full or the folder cannot be written; the previous checkpoint is
         untouched.
     """
-    state = {
+    metadata = {
         "recipe": recipe.model_dump_json(),
         "classes": json.dumps(classes),
         "commit": commit,
         "progress": json.dumps(asdict(progress)),
+        "data": data,
     }
     content = save(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata=state
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata=metadata
     )
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -93,8 +111,8 @@ def write_checkpoint(
         ) from error
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a checkpoint (on the CPU) and its state: recipe, classes, commit, progress.
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], State]:
+    """The tensors of a checkpoint, on the CPU, and its state.
 
     Raises:
         CheckpointError: if it is missing, damaged, or not one of ours.
@@ -103,17 +121,18 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        state: dict[str, Any] = {
-            "recipe": recipe_from(json.loads(metadata["recipe"]), origin=str(path)),
-            "classes": tuple(json.loads(metadata["classes"])),
-            "commit": metadata["commit"],
-            "progress": _progress(json.loads(metadata["progress"])),
-        }
+        state = State(
+            recipe=recipe_from(json.loads(metadata["recipe"]), origin=str(path)),
+            classes=TypeAdapter(tuple[str, ...]).validate_python(json.loads(metadata["classes"])),
+            commit=metadata["commit"],
+            progress=TypeAdapter(Progress).validate_python(json.loads(metadata["progress"])),
+            data=metadata["data"],
+        )
     except FileNotFoundError as error:
         raise CheckpointError(
             f"there is no checkpoint {path}; is this the folder of a training run?"
         ) from error
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError, RecipeError) as error:
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError, ValidationError, RecipeError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of a training run, or is damaged: {error}"
         ) from error
@@ -124,18 +143,21 @@ def load_run(folder: Path, *, checkpoint: str = BEST) -> Run:
     """The network of a run in eval mode, by default the best on the held-out images.
 
     Raises:
-        CheckpointError: if the folder has no such checkpoint or it is damaged.
+        CheckpointError: if the folder has no such checkpoint, it is damaged, or its network is unknown here.
     """
     tensors, state = read_checkpoint(folder / checkpoint)
-    recipe: Recipe = state["recipe"]
-    network = build_network(recipe.network.name, len(state["classes"]), recipe.network.options)
+    choice = state.recipe.network
+    try:
+        network = build_network(choice.name, len(state.classes), choice.options)
+    except RecipeError as error:
+        raise CheckpointError(f"{folder / checkpoint}: its network cannot be rebuilt: {error}") from error
     load_module(network, tensors, "network.")
     return Run(
         network=network.eval(),
-        recipe=recipe,
-        classes=state["classes"],
-        commit=state["commit"],
-        progress=state["progress"],
+        recipe=state.recipe,
+        classes=state.classes,
+        commit=state.commit,
+        progress=state.progress,
     )
 
 
@@ -167,14 +189,16 @@ def momentum_tensors(optimiser: torch.optim.SGD) -> dict[str, Tensor]:
 
 
 def load_momentum(optimiser: torch.optim.SGD, tensors: Mapping[str, Tensor]) -> None:
-    """Put `momentum_tensors` back."""
+    """Put `momentum_tensors` back.
+
+    Raises:
+        CheckpointError: if they are not those of the optimiser's parameters.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for index, parameter in enumerate(parameters):
         buffer = tensors.get(f"momentum.{index}")
         if buffer is not None:
+            if buffer.shape != parameter.shape:
+                raise CheckpointError(f"the checkpoint's momentum.{index} does not fit the recipe's network")
             restored = torch.empty_like(parameter)
             optimiser.state[parameter]["momentum_buffer"] = restored.copy_(buffer)
-
-
-def _progress(values: Mapping[str, Any]) -> Progress:
-    return Progress(**{**values, "history": tuple(values["history"])})

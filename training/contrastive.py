@@ -1,4 +1,4 @@
-"""Contrastive losses over projected features: which pairs attract, which repel, and how much each anchor loses.
+"""Contrastive losses over projected features: which pairs attract, which repel, what each anchor loses.
 
 All of them are `contrast` with other masks. Features are rows; what is contrasted need not be what anchors.
 """
@@ -78,7 +78,8 @@ def three_view(
 ) -> Tensor:
     """C-LEAD's three-view loss: the clean view is the anchor of both others, which are never contrasted.
 
-    l = ( l(u, v1) + l(u, v2) ) / 2 with u the clean, v1 the adversarial and v2 the augmented view; float32[N].
+    l = ( l(u, v1) + l(u, v2) ) / 2 with u the clean, v1 the adversarial and v2 the augmented view, for each
+    image: float32[N].
     """
     first = info_nce(clean, adversarial, temperature, labels=labels)
     return 0.5 * (first + info_nce(clean, augmented, temperature, labels=labels))

@@ -6,8 +6,10 @@ random state: continuing from it repeats, on a CPU exactly, what an uninterrupte
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,31 +17,25 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import (
-    BEST,
-    LAST,
     Progress,
     load_module,
-    load_momentum,
     module_tensors,
-    momentum_tensors,
     read_checkpoint,
     write_checkpoint,
 )
+from training.cuda_settings import deterministic
 from training.data.images import LabelledImages
 from training.data.split import epoch_order, generator, hold_out
-from training.networks import build_network
-from training.objectives.batch import Batch, TrainingObjective
-from training.objectives.clead import Clead
+from training.memory import out_of_memory_as
+from training.objectives.objective import Batch
+from training.phase import Phase
+from training.phases import TrainingError, build_phase, initial_network, phase_settings
+from training.processes import Processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe
-from training.schedule import one_cycle
+from training.run_folder import BEST, LAST
 from training.selection import held_out_accuracy
-
-_TOTALS = ("loss", "clean", "robust", "images")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to change."""
+from training.totals import Totals, means
 
 
 class Trainer:
@@ -53,154 +49,167 @@ class Trainer:
         *,
         device: torch.device,
         commit: str,
+        processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe = recipe
         self.progress = Progress()
         self._images = images
+        self._data = images.digest()
         self._out = out
         self._device = device
         self._commit = commit
+        self._processes = processes or Processes()
         self._clock = clock
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
-        # The last, smaller batch of an epoch is left out: contrast and batch norm depend on the batch size.
-        self._steps = len(self._train) // recipe.optimiser.batch_size
-        if self._steps == 0:
-            raise TrainingError(
-                f"optimiser.batch_size={recipe.optimiser.batch_size} is larger than the "
-                f"{len(self._train)} training images"
-            )
-        torch.manual_seed(recipe.seed)
-        self.network = build_network(recipe.network.name, len(images.classes), recipe.network.options)
-        self._objective: TrainingObjective = Clead(recipe.objective, recipe.attack, self.network.num_features)
-        for module in (self.network, self._objective.modules):
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimiser = torch.optim.SGD(
-            [*self.network.parameters(), *self._objective.modules.parameters()],
-            lr=recipe.optimiser.learning_rate,
-            momentum=recipe.optimiser.momentum,
-            weight_decay=recipe.optimiser.weight_decay,
-            nesterov=recipe.optimiser.momentum > 0,
-        )
+        self.network = initial_network(recipe, images.classes, device, self._processes)
+        self._phase = self._build_phase()
+        images.keep_on(device)
 
     def resume(self) -> None:
         """Continue from the last checkpoint.
 
         Raises:
             CheckpointError: if there is none or it does not fit.
-            TrainingError: if it belongs to another recipe.
+            TrainingError: if it belongs to another recipe or to other data.
         """
         tensors, state = read_checkpoint(self._out / LAST)
-        if state["recipe"] != self.recipe:
+        if not state.recipe.same_training(self.recipe):
             raise TrainingError(
                 f"{self._out} was trained with another recipe; "
                 "give that recipe, or another --out for this one"
             )
+        if state.classes != self._images.classes or state.data != self._data:
+            raise TrainingError(
+                f"{self._out} was trained on other data (other classes, labels or images, or in another "
+                "order); give that data, or another --out for this one"
+            )
+        self.progress = state.progress
+        self._phase = self._build_phase()
         load_module(self.network, tensors, "network.")
-        load_module(self._objective.modules, tensors, "objective.")
-        load_momentum(self._optimiser, tensors)
-        self.progress = state["progress"]
+        self._phase.load(tensors)
 
     def run(self, bars: TrainingProgress) -> None:
         """Train to the end, writing checkpoints.
 
         Raises:
-            TrainingError: if the loss is no longer finite.
+            TrainingError: if the loss is no longer finite, or the memory does not suffice.
             CheckpointError: if a checkpoint cannot be written.
         """
-        while self.progress.epoch < self.recipe.optimiser.epochs:
-            self._epoch(bars)
+        with deterministic():
+            while True:
+                self._phase.objective.prepare(self._images, self._train, self._out, self._device)
+                while self.progress.epoch < self._phase.settings.epochs:
+                    self._epoch(bars)
+                if self._last_phase:
+                    return
+                self._next_phase()
+
+    @property
+    def _last_phase(self) -> bool:
+        return self.progress.phase + 1 == len(phase_settings(self.recipe))
+
+    def _next_phase(self) -> None:
+        self.network.load_state_dict(self._phase.result.state_dict())
+        self.progress = replace(self.progress, phase=self.progress.phase + 1, epoch=0)
+        self._phase = self._build_phase()
+
+    def _build_phase(self) -> Phase:
+        return build_phase(
+            self.recipe,
+            self.progress.phase,
+            self.network,
+            training_images=len(self._train),
+            processes=self._processes,
+        )
 
     def _epoch(self, bars: TrainingProgress) -> None:
-        epoch, size = self.progress.epoch, self.recipe.optimiser.batch_size
+        phase, epoch = self._phase, self._epochs_before() + self.progress.epoch
         order = epoch_order(self._train, self.recipe.seed, epoch)
-        totals = torch.tensor([self.progress.totals.get(name, 0.0) for name in _TOTALS], dtype=torch.float64)
-        totals = totals.to(self._device)
-        started = saved = self._clock()
-        bars.start_epoch(epoch, self._steps, self.progress.step)
-        self.network.train()
-        for step in range(self.progress.step, self._steps):
-            totals += self._step(epoch, step, order[step * size : (step + 1) * size])
-            late = self._clock() - saved >= self.recipe.checkpoint_seconds
-            if late or step % 10 == 9 or step + 1 == self._steps:
-                sums = self._sums(totals, epoch, step)
-                bars.step(
-                    step + 1,
-                    loss=sums["loss"] / sums["images"],
-                    clean=sums["clean"] / sums["images"],
-                    robust=sums["robust"] / sums["images"],
+        totals = Totals(self.progress.totals, self._device, self._processes)
+        saved = self._clock()
+        started = saved - self.progress.seconds
+        bars.start_epoch(epoch, phase.steps, self.progress.step)
+        for step in range(self.progress.step, phase.steps):
+            with self._memory_for(
+                f"{phase.name}.batch_size", phase.settings.batch_size, "train again into another --out"
+            ):
+                batch = self._batch(order, epoch, step // phase.objective.replays)
+                totals.add(phase.step(batch, self.progress.epoch * phase.steps + step), len(batch.labels))
+            tenth = step % 10 == 9 or step + 1 == phase.steps
+            # Processes have to agree, and asking at every step would hold up a GPU.
+            late = self._late(saved) if tenth or self._processes.count == 1 else False
+            if late or tenth:
+                sums = self._finite(totals.read(), epoch, step)
+                bars.step(step + 1, means(sums))
+                self.progress = replace(
+                    self.progress, step=step + 1, totals=sums, seconds=self._clock() - started
                 )
-                self.progress = replace(self.progress, step=step + 1, totals=sums)
             if late:
                 self._save(LAST)
                 saved = self._clock()
-        self._finish_epoch(bars, self._clock() - started)
+        self._finish_epoch(bars, epoch)
 
-    def _step(self, epoch: int, step: int, indices: Tensor) -> Tensor:
+    def _epochs_before(self) -> int:
+        """Epochs of the phases before this one: every epoch of a run has random numbers of its own."""
+        return sum(settings.epochs for settings in phase_settings(self.recipe)[: self.progress.phase])
+
+    def _late(self, saved: float) -> bool:
+        due = self._clock() - saved >= self.recipe.checkpoint_seconds
+        return self._processes.first_says(due, self._device)
+
+    def _batch(self, order: Tensor, epoch: int, number: int) -> Batch:
+        size, seed = self._phase.settings.batch_size, self.recipe.seed
+        indices = order[number * size : (number + 1) * size]
         images, labels = self._images.batch(indices, self._device)
-        settings = self.recipe.optimiser
-        rate = one_cycle(
-            epoch * self._steps + step,
-            settings.epochs * self._steps,
-            peak=settings.learning_rate,
-            warmup=settings.warmup,
-        )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        batch = Batch(
+        part = self._processes.part(size)
+        return Batch(
             images=images,
-            labels=labels,
-            samples=indices,
-            attack_seed=(self.recipe.seed << 32) + epoch * self._steps + step,
-            generator=generator(self.recipe.seed, 3, epoch, step),
-        )
-        outcome = self._objective(self.network, batch, autocast=self._device.type == "cuda")
-        self._optimiser.zero_grad(set_to_none=True)
-        outcome.loss.backward()
-        self._optimiser.step()
-        loss = outcome.loss.detach().double()
-        return torch.stack(
-            [
-                loss * len(indices),
-                outcome.clean_correct.double(),
-                outcome.robust_correct.double(),
-                torch.full_like(loss, len(indices)),
-            ]
+            part=part,
+            batch_samples=indices,
+            labels=labels[part],
+            samples=indices[part].to(self._device),
+            attack_seed=int(torch.randint(2**62, (), generator=generator(seed, 4, epoch, number))),
+            generator=generator(seed, 3, epoch, number),
         )
 
-    def _sums(self, totals: Tensor, epoch: int, step: int) -> dict[str, float]:
-        sums = dict(zip(_TOTALS, totals.tolist(), strict=True))
-        if sums["loss"] != sums["loss"] or abs(sums["loss"]) == float("inf"):
+    def _memory_for(self, setting: str, value: int, then: str) -> AbstractContextManager[None]:
+        advice = f"lower {setting} ({value}) and {then}; the checkpoints written so far stay in {self._out}"
+        return out_of_memory_as(TrainingError, advice)
+
+    def _finite(self, sums: dict[str, float], epoch: int, step: int) -> dict[str, float]:
+        if not math.isfinite(sums["loss"]):
             raise TrainingError(
                 f"the loss is no longer finite in epoch {epoch + 1} at or before step {step + 1}; "
-                f"lower optimiser.learning_rate ({self.recipe.optimiser.learning_rate}) and train again. "
-                f"The last good checkpoint stays in {self._out}"
+                f"lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and train "
+                f"again. The last good checkpoint stays in {self._out}"
             )
         return sums
 
-    def _finish_epoch(self, bars: TrainingProgress, seconds: float) -> None:
-        clean, robust = held_out_accuracy(
-            self.network, self._images, self._held_out, self.recipe, self._device
-        )
-        sums = self.progress.totals
-        figures = {
-            "epoch": float(self.progress.epoch + 1),
-            "loss": sums["loss"] / sums["images"],
-            "train_clean": sums["clean"] / sums["images"],
-            "train_robust": sums["robust"] / sums["images"],
-            "held_out_clean": clean,
-            "held_out_robust": robust,
-            "seconds": seconds,
-        }
-        best = robust > self.progress.best_robust
+    def _finish_epoch(self, bars: TrainingProgress, epoch: int) -> None:
+        figures = {"epoch": float(epoch + 1), **means(self.progress.totals), "seconds": self.progress.seconds}
+        if self._last_phase:
+            with self._memory_for(
+                "selection.batch_size", self.recipe.selection.batch_size, "continue with --resume"
+            ):
+                figures |= held_out_accuracy(
+                    self._phase.result,
+                    self._images,
+                    self._held_out,
+                    self.recipe,
+                    self._device,
+                    self._processes,
+                )
+        best = figures.get("held_out_robust", -1.0) > self.progress.best_robust
         self.progress = replace(
             self.progress,
             epoch=self.progress.epoch + 1,
             step=0,
             totals={},
+            seconds=0.0,
             history=(*self.progress.history, figures),
-            best_epoch=self.progress.epoch + 1 if best else self.progress.best_epoch,
-            best_robust=max(robust, self.progress.best_robust),
+            best_epoch=epoch + 1 if best else self.progress.best_epoch,
+            best_robust=figures["held_out_robust"] if best else self.progress.best_robust,
         )
         # The best one first: a kill between the two writes repeats this epoch's end and writes it again.
         if best:
@@ -209,11 +218,11 @@ class Trainer:
         bars.finish_epoch(figures, best=best)
 
     def _save(self, name: str) -> None:
-        tensors = module_tensors(self.network, "network.")
+        if self._processes.rank != 0:
+            return
+        tensors = module_tensors(self._phase.result if name == BEST else self.network, "network.")
         if name == LAST:
-            tensors |= module_tensors(self._objective.modules, "objective.") | momentum_tensors(
-                self._optimiser
-            )
+            tensors |= self._phase.tensors()
         write_checkpoint(
             self._out / name,
             tensors,
@@ -221,4 +230,5 @@ class Trainer:
             classes=self._images.classes,
             commit=self._commit,
             progress=self.progress,
+            data=self._data,
         )

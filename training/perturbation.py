@@ -112,7 +112,7 @@ class Perturbation:
             return self._run(name, objective, images, samples=samples, seed=seed)
 
     def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
-        """Perturbations [N, 3, H, W] after one step of `step_size` along `gradient`, projected into the ball."""
+        """Perturbations [N, 3, H, W] after a step of `step_size` along `gradient`, projected."""
         eps = torch.full((len(delta),), self.settings.eps, device=delta.device)
         step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size))
         moved: Tensor = self._threat.project(delta + step, eps)
@@ -164,4 +164,5 @@ class Climb:
         with torch.enable_grad():
             value = self._value(points, rows)
             (gradient,) = torch.autograd.grad(value.sum(), points)
-        return Evaluation(value.detach(), gradient, torch.zeros(len(points), dtype=torch.bool))
+        unreached = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        return Evaluation(value.detach().float(), gradient, unreached)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +39,44 @@ class Processes:
         distributed.all_reduce(total)
         return total
 
+    def first_says(self, answer: bool, device: torch.device) -> bool:
+        """What the first process answers: clocks differ, and all must do the same."""
+        if self.count == 1:
+            return answer
+        flag = torch.tensor(float(answer and self.rank == 0), device=device)
+        return bool(self.add(flag))
+
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its sum over all processes; one that is missing counts as zero."""
+        """Replace every gradient by its sum over all processes (all have the same ones)."""
         if self.count == 1:
             return
-        parameters = list(parameters)
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         distributed.all_reduce(flat)
-        for parameter, gradient, total in zip(
-            parameters, gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-        ):
-            parameter.grad = total.reshape(gradient.shape)
+        for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(total.reshape(gradient.shape))
+
+
+@contextmanager
+def started_processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that torchrun started (its environment variables say which), or this one alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank=distributed.get_rank(), count=count)
+    finally:
+        distributed.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process, where torchrun started one for each."""
+    local = os.environ.get("LOCAL_RANK")
+    if local is None or device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", int(local))
 
 
 class _Gather(torch.autograd.Function):

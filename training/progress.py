@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.totals import loss_text
+
 
 class TrainingProgress:
     """A bar for the epoch under way and a line for each finished one."""
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, epochs: int, console: Console | None = None, *, shown: bool = True) -> None:
         self._epochs = epochs
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, quiet=not shown)
         self._bars = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -42,19 +45,25 @@ class TrainingProgress:
             self._task, total=steps, completed=done, epoch=f"{epoch + 1}/{self._epochs}", figures=""
         )
 
-    def step(self, done: int, *, loss: float, clean: float, robust: float) -> None:
-        """Running means of the epoch; accuracies in [0, 1]."""
+    def step(self, done: int, figures: Mapping[str, float]) -> None:
+        """`figures`: the epoch's means so far (`training.totals.means`)."""
         self._bars.update(
-            self._task, completed=done, figures=f"loss {loss:.3f}  clean {clean:.1%}  robust {robust:.1%}"
+            self._task, completed=done, figures=f"{loss_text(figures)}{_accuracies(figures, 'train')}"
         )
 
-    def finish_epoch(self, figures: dict[str, float], *, best: bool) -> None:
-        """A line that stays."""
+    def finish_epoch(self, figures: Mapping[str, float], *, best: bool) -> None:
+        """A line that stays. `figures`: an entry of `Progress.history`."""
         self._console.print(
-            f"epoch {figures['epoch']:.0f}/{self._epochs}  loss {figures['loss']:.3f}  "
-            f"train clean {figures['train_clean']:.1%} robust {figures['train_robust']:.1%}  "
-            f"held-out clean {figures['held_out_clean']:.1%} robust {figures['held_out_robust']:.1%}  "
+            f"epoch {figures['epoch']:.0f}/{self._epochs}  {loss_text(figures)}"
+            f"{_accuracies(figures, 'train')}{_accuracies(figures, 'held_out')}  "
             f"{figures['seconds']:.0f} s{'  (best)' if best else ''}",
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _accuracies(figures: Mapping[str, float], of: str) -> str:
+    """'  train clean 61.0% robust 40.2%', as far as they were measured."""
+    found = {name: figures.get(f"{of}_{name}") for name in ("clean", "robust")}
+    words = [f"{name} {value:.1%}" for name, value in found.items() if value is not None]
+    return f"  {of.replace('_', '-')} {' '.join(words)}" if words else ""

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from training.objectives.settings import (
+    WITHOUT_CLASSIFIER,
+    CleadSettings,
+    ObjectiveSettings,
+    PgdAtSettings,
+    StandardSettings,
+    TradesSettings,
+)
+from training.perturbation import Attack
+from training.section import RecipeError, Section
 
 
-class RecipeError(ValueError):
-    """A recipe that cannot be used; the message names the field and what it accepts."""
-
-
-def pixels(value: object) -> object:
-    """'8/255' as 0.0314: eps is easier to read as a fraction of the 8-bit range."""
-    if isinstance(value, str):
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError(f"{value!r} is not a number or a fraction such as '8/255'") from error
-    return value
-
-
-Pixels = Annotated[float, BeforeValidator(pixels), Field(ge=0.0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Data(_Section):
+class Data(Section):
     """Which images, and how many of the training images are held out to choose the checkpoint."""
 
     dataset: str = "cifar10"
@@ -44,77 +33,100 @@ class Data(_Section):
     """Train on this many images, spread over the data (for trying things out)."""
 
 
-class NetworkChoice(_Section):
+class NetworkChoice(Section):
     """`build_network`'s arguments."""
 
     name: str = "compact_resnet"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Objective(_Section):
-    """C-LEAD online: CE(adversarial) + weight * three-view InfoNCE."""
-
-    name: Literal["clead"] = "clead"
-    weight: float = Field(0.5, ge=0.0)
-    temperature: float = Field(0.1, gt=0.0)
-    projection: int = Field(128, ge=2)
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
-
-
-class Attack(_Section):
-    """How perturbations are generated against the current parameters, climbing the cross-entropy."""
-
-    name: Literal["pgd", "noise_fgsm"] = "pgd"
-    norm: Literal["linf", "l2"] = "linf"
-    eps: Pixels = 8 / 255
-    steps: int = Field(10, ge=1)
-    step_size: Pixels = 2 / 255
-    noise: float = Field(2.0, ge=0.0)
-    """N-FGSM's noise magnitude in units of eps."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Attack:
-        if self.name == "noise_fgsm" and self.norm != "linf":
-            raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
-        if self.norm == "linf" and self.eps > 1:
-            raise ValueError(
-                f"eps is {self.eps:g} in [0, 1] pixels, beyond any image; did you mean '{self.eps:g}/255'?"
-            )
-        return self
-
-
-class Optimiser(_Section):
-    """SGD with momentum; the learning rate rises linearly, then falls linearly to zero (one cycle)."""
+class Optimiser(Section):
+    """SGD with Nesterov momentum, its schedule, and two additions that go with any objective."""
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=2)
+    """Of all processes together."""
     learning_rate: float = Field(0.1, gt=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(5e-4, ge=0.0)
-    warmup: float = Field(0.2, gt=0.0, lt=1.0)
-    """Share of all steps during which the learning rate rises."""
+    schedule: Literal["one_cycle", "step"] = "one_cycle"
+    """After the warm-up: falling linearly to zero, or multiplied by `decay` at each milestone."""
+    warmup: float = Field(0.2, ge=0.0, lt=1.0)
+    """Share of all steps during which the learning rate rises from zero."""
+    milestones: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.5, 0.75)
+    """Of the schedule `step`, as shares of all steps."""
+    decay: float = Field(0.1, gt=0.0, lt=1.0)
+    average: float = Field(0.0, ge=0.0, lt=1.0)
+    """Decay of the weights' moving average, which is then what is selected and saved; 0: none."""
+    weight_perturbation: float = Field(0.0, ge=0.0)
+    """Gamma of adversarial weight perturbation (arXiv 2004.05884); 0: none."""
+    weight_perturbation_from: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of all steps before it begins."""
 
 
-class Selection(_Section):
+class Head(Optimiser):
+    """The linear classifier that is trained after an encoder, whose weights are then fixed."""
+
+    epochs: int = Field(10, ge=1)
+    weight_decay: float = Field(0.0, ge=0.0)
+    schedule: Literal["one_cycle", "step"] = "step"
+    warmup: float = Field(0.0, ge=0.0, lt=1.0)
+    objective: Annotated[StandardSettings | PgdAtSettings | TradesSettings, Field(discriminator="name")] = (
+        StandardSettings()
+    )
+    batch_norm: Literal["eval", "train"] = "eval"
+    """Whether the encoder's batch norm keeps its statistics, or still follows the batches."""
+
+
+class Selection(Section):
     """PGD on the held-out images after each epoch chooses the best checkpoint."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All that decides a run, besides the data folder and the machine."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data = Data()
     network: NetworkChoice = NetworkChoice()
-    objective: Objective = Objective()
+    start: str | None = None
+    """Folder of a run with the same network, whose weights this one starts from."""
+    objective: ObjectiveSettings = CleadSettings()
     attack: Attack = Attack()
     optimiser: Optimiser = Optimiser()
+    head: Head | None = None
+    """For objectives that train an encoder only, and only for those."""
     selection: Selection = Selection()
     checkpoint_seconds: float = Field(300.0, gt=0.0)
     """A checkpoint is written after each epoch, and within one whenever this much time has passed."""
+
+    compile: bool = False
+    """Compile the network (torch.compile), where it runs on CUDA."""
+
+    @model_validator(mode="after")
+    def _classifies(self) -> Recipe:
+        encoder_only = isinstance(self.objective, WITHOUT_CLASSIFIER)
+        if encoder_only and self.head is None:
+            raise ValueError(
+                f"objective {self.objective.name!r} trains an encoder only: add a section [head]"
+            )
+        if not encoder_only and self.head is not None:
+            raise ValueError(f"objective {self.objective.name!r} trains a classifier: it takes no [head]")
+        return self
+
+    def same_training(self, other: Recipe) -> bool:
+        """Whether both train alike, step by step: they may differ in what only suits them to a machine.
+
+        That is the size of the batches in which held-out images are attacked, and how often checkpoints are
+        written.
+        """
+        return self._training() == other._training()
+
+    def _training(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"checkpoint_seconds": True, "selection": {"batch_size"}})
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:

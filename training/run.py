@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 
 from export.manifest import InputSpec
-from training.checkpoint import LAST
 from training.data.images import DataError, LabelledImages
 from training.data.sources import open_images
-from training.loop import Trainer, TrainingError
+from training.loop import Trainer
+from training.memory import out_of_memory_as
+from training.phases import TrainingError, phase_settings
+from training.processes import own_device, started_processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe, find_recipe, read_recipe
+from training.run_folder import LAST
 
 
 def train(
@@ -43,14 +46,22 @@ def train(
     folder = out or Path("runs") / settings.name
     if (folder / LAST).exists() and not resume:
         raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
-    chosen = choose_device(device)
-    images = training_images(settings, data_dir)
-    trainer = Trainer(settings, images, folder, device=chosen, commit=current_commit())
-    folder.mkdir(parents=True, exist_ok=True)
-    if resume and (folder / LAST).exists():
-        trainer.resume()
-    with TrainingProgress(settings.optimiser.epochs) as bars:
-        trainer.run(bars)
+    chosen = own_device(choose_device(device))
+    too_large = (
+        "the data or the network does not fit; lower data.limit or data.size, or give another --device"
+    )
+    with started_processes(chosen) as processes:
+        with out_of_memory_as(TrainingError, too_large):
+            images = training_images(settings, data_dir)
+            trainer = Trainer(
+                settings, images, folder, device=chosen, commit=current_commit(), processes=processes
+            )
+            folder.mkdir(parents=True, exist_ok=True)
+            if resume and (folder / LAST).exists():
+                trainer.resume()
+        epochs = sum(phase.epochs for phase in phase_settings(settings))
+        with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
+            trainer.run(bars)
     return folder
 
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def one_cycle(step: int, steps: int, *, peak: float, warmup: float) -> float:
-    """Learning rate at `step` of `steps`: up to `peak` over the share `warmup`, then down to 0."""
-    turning = max(1.0, warmup * steps)
+if TYPE_CHECKING:
+    from training.recipe import Optimiser
+
+
+def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
+    """At `step` (from 0) of `steps`: up from zero over the share `warmup`, then as `schedule` says.
+
+    one_cycle falls linearly to zero; step is multiplied by `decay` at each of the `milestones`.
+    """
+    peak, turning = settings.learning_rate, settings.warmup * steps
     done = step + 1
-    return peak * done / turning if done <= turning else peak * (steps - step) / max(1.0, steps - turning)
+    if done <= turning:
+        return peak * done / turning
+    if settings.schedule == "one_cycle":
+        return peak * (steps - step) / max(1.0, steps - turning)
+    passed = sum(step >= milestone * steps for milestone in settings.milestones)
+    rate: float = peak * settings.decay**passed
+    return rate

@@ -11,18 +11,28 @@ from probes.threat import threat_named
 from training.classifier import TorchClassifier, attack_mode
 from training.data.images import LabelledImages
 from training.networks.network import Network
+from training.processes import Processes
 from training.recipe import Recipe
 
 
 def held_out_accuracy(
-    network: Network, images: LabelledImages, indices: Tensor, recipe: Recipe, device: torch.device
-) -> tuple[float, float]:
-    """(clean, robust) accuracy on the images at `indices`, robust under PGD on the recipe's threat."""
-    clean_correct = robust_correct = 0
+    network: Network,
+    images: LabelledImages,
+    indices: Tensor,
+    recipe: Recipe,
+    device: torch.device,
+    processes: Processes,
+) -> dict[str, float]:
+    """`held_out_clean` and `held_out_robust`: accuracy on the images at `indices`, and under PGD on the
+    recipe's threat.
+
+    Each process attacks its part of them.
+    """
+    correct = torch.zeros(2, dtype=torch.float64, device=device)
     threat = threat_named(recipe.attack.norm)
     with attack_mode(network):
         classifier = TorchClassifier(network)
-        for chunk in indices.split(recipe.selection.batch_size):
+        for chunk in indices[processes.rank :: processes.count].split(recipe.selection.batch_size):
             batch, labels = images.batch(chunk, device)
             clean = classifier.logits(batch).argmax(1) == labels
             result = pgd(
@@ -35,6 +45,6 @@ def held_out_accuracy(
                 samples=chunk.to(device)[clean],
                 early_stop=True,
             )
-            clean_correct += int(clean.sum())
-            robust_correct += int((~result.adversarial).sum())
-    return clean_correct / len(indices), robust_correct / len(indices)
+            correct += torch.stack([clean.sum(), (~result.adversarial).sum()])
+    clean_share, robust_share = (processes.add(correct) / len(indices)).tolist()
+    return {"held_out_clean": clean_share, "held_out_robust": robust_share}

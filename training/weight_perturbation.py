@@ -28,14 +28,16 @@ def weights_perturbed(
     """
     weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     buffers = [buffer.clone() for buffer in network.buffers()]
-    gradients = torch.autograd.grad(loss(), weights)
+    # An encoder's loss does not know the classifier's weights.
+    gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
     with torch.no_grad():
         for buffer, before in zip(network.buffers(), buffers, strict=True):
             buffer.copy_(before)
         before_move = [weight.clone() for weight in weights]
         for weight, gradient in zip(weights, gradients, strict=True):
-            total = processes.add(gradient)
-            weight.add_(total, alpha=float(gamma * weight.norm() / total.norm().clamp(min=_TINY)))
+            if gradient is not None:
+                total = processes.add(gradient)
+                weight.add_(total, alpha=float(gamma * weight.norm() / total.norm().clamp(min=_TINY)))
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ def carlini_wagner(
     steps: int = 50,
     learning_rate: float = 0.01,
 ) -> AttackResult:
-    """Minimise ||x' - x||^2 + trade_off * max(z_y - max_{k != y} z_k, -confidence) by Adam, x' inside the box.
+    """Minimise ||x' - x||^2 + trade_off * max(z_y - max_{k != y} z_k, -confidence) by Adam, in the box.
 
     x' = (1 + tanh w) / 2 needs no projection. The perturbation is as large as it turns out to be: there is no
     eps. Of the points that reach the goal the nearest is kept; without one, the last.

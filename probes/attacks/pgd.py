@@ -49,7 +49,7 @@ def pgd(
         on_step: told about every evaluation.
 
     Raises:
-        ValueError: if steps or restarts is not positive, or `keep="last"` meets several restarts or early_stop.
+        ValueError: if steps or restarts is not positive, or `keep="last"` meets restarts or early_stop.
     """
     if keep == "last" and (restarts > 1 or early_stop):
         raise ValueError('keep="last" has no use for restarts or early_stop: they need evaluated points')

@@ -15,7 +15,7 @@ RECIPE = """
 name = "tiny"
 data = { dataset = "cifar10", holdout = 20 }
 network = { name = "compact_resnet", options = { widths = [8, 16], blocks = [1, 1] } }
-objective = { projection = 16 }
+objective = { name = "clead", projection = 16 }
 attack = { name = "pgd", steps = 1, step_size = "8/255" }
 optimiser = { epochs = 1, batch_size = 60 }
 selection = { steps = 1 }

@@ -101,6 +101,25 @@ def test_more_than_a_server_allows_is_allowed_here(clead: Clead, color_models: P
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("CLEAD_PROBE", "0"), ("CLEAD_PROBE_MAX_GRADIENT_EVALUATIONS", "1")]
+)
+def test_what_limits_the_server_does_not_limit_this_machine(
+    clead: Clead,
+    color_models: Path,
+    reddish: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(setting, value)
+
+    result = clead("probe", reddish, "--models-dir", color_models, "--eps", "30/255", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["verdict"] == "flipped"
+
+
 def test_a_file_that_is_no_image_exits_with_1(clead: Clead, color_models: Path, tmp_path: Path) -> None:
     text = tmp_path / "photo.jpg"
     text.write_text("not a photo", encoding="utf-8")

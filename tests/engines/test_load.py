@@ -38,11 +38,21 @@ def test_auto_falls_back_and_says_why(bundle: Bundle, monkeypatch: pytest.Monkey
     assert (info.provider, info.reason, info.unused_gpu) == (CPU, "CUDA libraries are missing", True)
 
 
-@pytest.mark.parametrize("engine", ["auto", "cuda", "tensorrt"])
-def test_strict_refuses_the_slower_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    machine(monkeypatch, cuda="no GPU here", tensorrt="no GPU here", gpu=False)
-    with pytest.raises(EngineError, match=rf"engine {engine} is strict.*no GPU here"):
+@pytest.mark.parametrize(("engine", "gpu"), [("auto", True), ("cuda", False), ("tensorrt", False)])
+def test_strict_refuses_the_slower_one(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str, gpu: bool
+) -> None:
+    machine(monkeypatch, cuda="no CUDA here", tensorrt="no CUDA here", gpu=gpu)
+    with pytest.raises(EngineError, match=rf"engine {engine} is strict.*no CUDA here"):
         load_engine(bundle, EngineOptions(engine=engine, strict=True))
+
+
+def test_strict_auto_serves_on_the_cpu_of_a_machine_without_a_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, cuda="no NVIDIA GPU", tensorrt="no NVIDIA GPU", gpu=False)
+    info = load_engine(bundle, EngineOptions(strict=True)).describe()
+    assert (info.provider, info.reason, info.unused_gpu) == (CPU, "no NVIDIA GPU", False)
 
 
 def test_strict_trusts_what_runs_and_not_what_was_promised(
@@ -58,8 +68,9 @@ def test_strict_trusts_what_runs_and_not_what_was_promised(
         return engine
 
     monkeypatch.setattr(load_module, "OnnxRuntimeEngine", on_cpu)
-    with pytest.raises(EngineError, match=f"{CUDA} did not load"):
-        load_engine(bundle, EngineOptions(engine="cuda", strict=True))
+    for engine in ("auto", "cuda"):
+        with pytest.raises(EngineError, match=f"{CUDA} did not load"):
+            load_engine(bundle, EngineOptions(engine=engine, strict=True))
     info = load_engine(bundle, EngineOptions(engine="cuda")).describe()
     assert info.provider == CPU
     assert info.unused_gpu

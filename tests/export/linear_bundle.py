@@ -16,16 +16,8 @@ import onnx
 import onnx.parser
 from safetensors.numpy import save
 
-from export.bundle import (
-    Architecture,
-    Bundle,
-    Description,
-    InputSpec,
-    Metric,
-    Provenance,
-    ThreatSpec,
-    write_bundle,
-)
+from export.bundle import Bundle, Description, write_bundle
+from tests.export.handwritten_bundle import handwritten_description, handwritten_files
 
 CLASSES = ("cat", "dog", "horse", "ship")
 SIDE = 4
@@ -68,24 +60,8 @@ def class_weights(seed: int = 0) -> np.ndarray:
 
 def linear_description(*, name: str = NAME, version: str = "1") -> Description:
     """The manifest of the bundle, without its files."""
-    return Description(
-        name=name,
-        version=version,
-        classes=CLASSES,
-        architecture=Architecture(name="linear"),
-        input=InputSpec(height=SIDE, width=SIDE, resize=SIDE),
-        threat=ThreatSpec(norm="linf", eps=8 / 255),
-        provenance=Provenance(
-            objective="none",
-            recipe={},
-            dataset="none",
-            seed=0,
-            commit="unknown",
-            created="2026-01-01T00:00:00Z",
-        ),
-        metrics=(Metric(name="clean", accuracy=0.5, n=8),),
-        checks=(),
-        evaluation_command="",
+    return handwritten_description(
+        name=name, version=version, classes=CLASSES, side=SIDE, architecture="linear"
     )
 
 
@@ -95,13 +71,12 @@ def linear_files(
     """The content of every file; `location` is where the graphs look for their weights."""
     weights = class_weights() if weights is None else weights
     data = save({"weights": weights})
-    return {
-        "classifier.onnx": _graph(_CLASSIFIER, data, location),
-        "gradient.onnx": _graph(_GRADIENT, data, location),
-        "weights.safetensors": data,
-        "sample.safetensors": save(linear_sample(class_weights())),
-        "MODEL_CARD.md": b"# Linear\n",
-    }
+    return handwritten_files(
+        classifier=_graph(_CLASSIFIER, data, location),
+        gradient=_graph(_GRADIENT, data, location),
+        weights=data,
+        sample=linear_sample(class_weights()),
+    )
 
 
 def linear_sample(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -134,7 +109,7 @@ def rewrite(bundle: Bundle, files: Mapping[str, bytes]) -> None:
     (bundle.path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _graph(text: str, weights_file: bytes, location: str) -> bytes:
+def _graph(text: str, weights_file: bytes, location: str) -> onnx.ModelProto:
     model = onnx.parser.parse_model(text)
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "weights")
     length = VALUES * len(CLASSES) * 4
@@ -144,5 +119,4 @@ def _graph(text: str, weights_file: bytes, location: str) -> bytes:
     offset = len(weights_file) - length
     for key, value in {"location": location, "offset": str(offset), "length": str(length)}.items():
         tensor.external_data.add(key=key, value=value)
-    data: bytes = model.SerializeToString()
-    return data
+    return model

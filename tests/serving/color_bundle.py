@@ -14,16 +14,8 @@ import numpy as np
 import onnx.parser
 from safetensors.numpy import save
 
-from export.bundle import (
-    Architecture,
-    Bundle,
-    Description,
-    InputSpec,
-    Metric,
-    Provenance,
-    ThreatSpec,
-    write_bundle,
-)
+from export.bundle import Bundle, write_bundle
+from tests.export.handwritten_bundle import handwritten_description, handwritten_files
 
 CLASSES = ("red", "green", "blue")
 SIDE = 8
@@ -37,15 +29,8 @@ _LOGITS = f"""
     means = ReduceMean <keepdims = 0> (images, axes)
     logits = Mul (means, scale)
 """
-CLASSIFIER_TEXT = f"""
-{_HEADER}
-classifier (float[N, 3, {SIDE}, {SIDE}] images) => (float[N, 3] logits) {{{_LOGITS}}}
-"""
 # The margin, whatever `loss` says: with linear logits every loss has the same sign of its gradient.
-GRADIENT_TEXT = f"""
-{_HEADER}
-gradient (float[N, 3, {SIDE}, {SIDE}] images, int64[N] label, int64[N] target, int64[N] loss)
-=> (float[N, 3] logits, float[N] loss_value, float[N, 3, {SIDE}, {SIDE}] gradient) {{{_LOGITS}
+_GRADIENT = f"""{_LOGITS}
     zero = Constant <value_int = 0> ()
     targeted = GreaterOrEqual (target, zero)
     goal_class = Where (targeted, target, label)
@@ -66,23 +51,44 @@ gradient (float[N, 3, {SIDE}, {SIDE}] images, int64[N] label, int64[N] target, i
     cotangent = Mul (difference, sign_column)
     weighted = Mul (logits, cotangent)
     loss_value = ReduceSum <keepdims = 0> (weighted, last)
-    by_pixel = Constant <value_float = {SCALE / SIDE**2}> ()
-    scaled = Mul (cotangent, by_pixel)
+    scaled = Mul (cotangent, scale)
     corner = Unsqueeze (scaled, axes)
     shape = Shape (images)
-    gradient = Expand (corner, shape)
-}}
+    everywhere = Expand (corner, shape)
+    one_image = Shape <start = 2> (images)
+    pixels = ReduceProd (one_image)
+    divisor = Cast <to = 1> (pixels)
+    gradient = Div (everywhere, divisor)
 """
 
 
-def write_color_bundle(models_dir: Path, *, name: str = NAME, version: str = "1") -> Bundle:
-    """Writes the bundle under `models_dir`, as export would."""
-    images = np.random.default_rng(0).random((4, 3, SIDE, SIDE)).astype(np.float32)
+def write_color_bundle(models_dir: Path, *, name: str = NAME, version: str = "1", side: int = SIDE) -> Bundle:
+    """Writes the bundle under `models_dir`, as export would, for images of `side` x `side` pixels."""
+    pixels = f"float[N, 3, {side}, {side}]"
+    classifier = f"{_HEADER} classifier ({pixels} images) => (float[N, 3] logits) {{{_LOGITS}}}"
+    gradient = (
+        f"{_HEADER} gradient ({pixels} images, int64[N] label, int64[N] target, int64[N] loss) "
+        f"=> (float[N, 3] logits, float[N] loss_value, {pixels} gradient) {{{_GRADIENT}}}"
+    )
+    files = handwritten_files(
+        classifier=onnx.parser.parse_model(classifier),
+        gradient=onnx.parser.parse_model(gradient),
+        weights=save({"scale": np.array([SCALE], np.float32)}),
+        sample=_sample(side),
+    )
+    description = handwritten_description(
+        name=name, version=version, classes=CLASSES, side=side, architecture="channel_means"
+    )
+    return write_bundle(models_dir / name, description, files)
+
+
+def _sample(side: int) -> dict[str, np.ndarray]:
+    images = np.random.default_rng(0).random((4, 3, side, side)).astype(np.float32)
     logits = SCALE * images.mean(axis=(2, 3))
     label = logits.argmax(axis=1).astype(np.int64)
     rival = np.argsort(logits, axis=1)[:, -2]
-    corner = (np.eye(3)[rival] - np.eye(3)[label]) * (SCALE / SIDE**2)
-    sample = {
+    corner = (np.eye(3)[rival] - np.eye(3)[label]) * (SCALE / side**2)
+    return {
         "images": images,
         "label": label,
         "target": np.full(4, -1, np.int64),
@@ -91,30 +97,3 @@ def write_color_bundle(models_dir: Path, *, name: str = NAME, version: str = "1"
         "loss_value": (np.sort(logits)[:, -2] - np.sort(logits)[:, -1]).astype(np.float32),
         "gradient": np.broadcast_to(corner[:, :, None, None], images.shape).astype(np.float32).copy(),
     }
-    description = Description(
-        name=name,
-        version=version,
-        classes=CLASSES,
-        architecture=Architecture(name="channel_means"),
-        input=InputSpec(height=SIDE, width=SIDE, resize=SIDE),
-        threat=ThreatSpec(norm="linf", eps=8 / 255),
-        provenance=Provenance(
-            objective="none",
-            recipe={},
-            dataset="none",
-            seed=0,
-            commit="unknown",
-            created="2026-01-01T00:00:00Z",
-        ),
-        metrics=(Metric(name="clean", accuracy=1.0, n=3),),
-        checks=(),
-        evaluation_command="none",
-    )
-    files = {
-        "classifier.onnx": onnx.parser.parse_model(CLASSIFIER_TEXT).SerializeToString(),
-        "gradient.onnx": onnx.parser.parse_model(GRADIENT_TEXT).SerializeToString(),
-        "weights.safetensors": save({"scale": np.array([SCALE], np.float32)}),
-        "sample.safetensors": save(sample),
-        "MODEL_CARD.md": b"# Colours\n",
-    }
-    return write_bundle(models_dir / name, description, files)

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from serving.client import Client, ClientError, ServerProblem
+from serving.client import Client
+from tests.serving.asking import ask
 from tests.serving.color_bundle import write_color_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +71,9 @@ def running_server(
     *,
     target: str = "serving.service:Service",
     directory: Path = ROOT,
+    path: str = "/readyz",
 ) -> Iterator[Server]:
-    """`bentoml serve TARGET` in `directory`, ready when this yields."""
+    """`bentoml serve TARGET` in `directory`; `path` answers 200 when this yields."""
     port = free_port()
     home.mkdir(exist_ok=True)
     log = home / f"server-{port}.log"
@@ -82,7 +85,7 @@ def running_server(
         )
     server = Server(url=f"http://127.0.0.1:{port}", port=port, process=process, log=log)
     try:
-        _wait_until_ready(server, settings)
+        _wait_until_200(server, path, settings)
         yield server
     finally:
         process.terminate()
@@ -93,19 +96,15 @@ def running_server(
             process.wait()
 
 
-def _wait_until_ready(server: Server, settings: Mapping[str, str]) -> None:
+def _wait_until_200(server: Server, path: str, settings: Mapping[str, str]) -> None:
     deadline = time.monotonic() + START_S
     while True:
-        try:
-            server.client.ready()
-            return
-        except (ClientError, ServerProblem):
-            ended = server.process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                pytest.fail(
-                    f"the server did not become ready with {dict(settings)}:\n{server.log.read_text()}"
-                )
-            time.sleep(0.1)
+        with suppress(OSError, HTTPException):
+            if ask(server.port, "GET", path).status == 200:
+                return
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"{path} did not answer 200 with {dict(settings)}:\n{server.log.read_text()}")
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_an_unexpected_error_is_a_problem_without_its_text(
     async def scenario() -> None:
         async with _ready(Settings(models_dir=models_dir)) as (front, runtime):
 
-            async def model(_: object) -> None:
+            async def model(*_: object, **__: object) -> None:
                 raise RuntimeError("a secret")
 
             monkeypatch.setattr(runtime, "model", model)
@@ -76,7 +76,7 @@ def test_an_unexpected_error_is_a_problem_without_its_text(
 def test_a_failing_engine_is_said_to_be_one(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with _ready(Settings(models_dir=models_dir)) as (front, runtime):
-            engine = (await runtime.model(None)).engine
+            engine = runtime.registry.get(None).engine
 
             def fail(*_: object) -> None:
                 raise EngineError("the GPU is gone")
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_loaded_leaves_a_server_that_says_so(tmp_path: Pa
     async def scenario() -> None:
         async with _ready(Settings(models_dir=tmp_path)) as (front, _), _client(front) as client:
             for method, path in (("GET", "/readyz"), ("POST", "/classify"), ("POST", "/probe")):
-                reply = await client.request(method, path)
+                reply = await client.request(method, path, content=IMAGE)
                 assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
                 assert "no model" in reply.json()["detail"]
                 assert reply.headers["retry-after"] == "1"

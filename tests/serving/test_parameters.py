@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.bundle import Manifest, load_bundle
+from probes.probe import gradient_evaluations_bound
+from probes.request import ProbeRequest
 from serving.parameters import classify_parameters
 from serving.probe_parameters import (
     PROBE_PARAMETERS,
-    ProbeParameters,
     collect_probe_parameters,
-    probe_parameters,
+    probe_deadline_s,
+    probe_request,
 )
 from serving.problems import Problem
 from serving.settings import Settings
@@ -27,40 +29,39 @@ def manifest(models_dir: Path) -> Manifest:
     return load_bundle(models_dir / "colors" / "1").manifest
 
 
-def _probe(manifest: Manifest, **values: str) -> ProbeParameters:
-    return probe_parameters(collect_probe_parameters(values.items(), ()), manifest, SETTINGS)
+def _probe(manifest: Manifest, **values: str) -> ProbeRequest:
+    return probe_request(collect_probe_parameters(values.items(), ()), manifest, SETTINGS)
 
 
 def test_without_parameters_the_probe_searches_in_the_norm_trained_for(manifest: Manifest) -> None:
-    parameters = _probe(manifest)
+    request = _probe(manifest)
 
-    assert parameters.request.norm == "linf"
-    assert parameters.request.eps is None
-    assert parameters.request.max_eps == pytest.approx(0.25)
-    assert parameters.deadline_s == SETTINGS.probe_deadline_ms / 1000
+    assert request.norm == "linf"
+    assert request.eps is None
+    assert request.max_eps == pytest.approx(0.25)
+    assert probe_deadline_s({}, SETTINGS) == SETTINGS.probe_deadline_ms / 1000
 
 
 def test_every_parameter_arrives(manifest: Manifest) -> None:
-    parameters = _probe(
+    request = _probe(
         manifest, norm="l2", eps="0.5, 1/4", steps="7", restarts="3", loss="dlr", label="green", target="2",
-        seed="11", deadline_ms="1500", evidence="full", include="difference,adversarial",
+        seed="11", evidence="full", include="difference,adversarial",
     )  # fmt: skip
-    request = parameters.request
 
     assert (request.norm, request.eps, request.steps, request.restarts) == ("l2", (0.25, 0.5), 7, 3)
     assert (request.loss, request.label, request.target, request.seed) == ("dlr", 1, 2, 11)
     assert (request.evidence, request.include) == ("full", frozenset({"adversarial", "difference"}))
-    assert parameters.deadline_s == 1.5
+    assert probe_deadline_s({"deadline_ms": "1500"}, SETTINGS) == 1.5
 
 
 def test_eps_zero_is_the_plain_prediction(manifest: Manifest) -> None:
-    assert _probe(manifest, eps="0").request.eps == (0.0,)
+    assert _probe(manifest, eps="0").eps == (0.0,)
 
 
 def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
     capped = Settings(probe_max_eps_linf=0.1)
 
-    assert probe_parameters({}, manifest, capped).request.max_eps == pytest.approx(0.1)
+    assert probe_request({}, manifest, capped).max_eps == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,6 @@ def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
         ("steps", "9" * 10_000, "from 1 to 200"),
         ("restarts", "-1", "from 1 to 20"),
         ("seed", "-1", "from 0"),
-        ("deadline_ms", "0", "from 1 to 30000"),
-        ("deadline_ms", "30001", "from 1 to 30000"),
         ("label", "purple", "red, green, blue"),
         ("label", "3", "from 0 to 2"),
         ("target", "-1", "from 0 to 2"),
@@ -105,6 +104,36 @@ def test_wrong_values_are_refused_with_what_is_accepted(
     assert caught.value.extensions["parameter"] == name
     assert word in caught.value.detail
     assert len(caught.value.detail) < 400
+
+
+@pytest.mark.parametrize("value", ["0", "30001", "soon"])
+def test_a_deadline_outside_of_the_caps_is_refused(value: str) -> None:
+    with pytest.raises(Problem, match="from 1 to 30000") as caught:
+        probe_deadline_s({"deadline_ms": value}, SETTINGS)
+
+    assert caught.value.extensions["parameter"] == "deadline_ms"
+
+
+def test_the_work_of_a_probe_is_capped_at_its_bound(manifest: Manifest) -> None:
+    values = {"eps": "0.1,0.2", "steps": "7", "restarts": "3", "evidence": "full"}
+    bound = gradient_evaluations_bound(_probe(manifest, **values))
+
+    enough = Settings(probe_max_gradient_evaluations=bound)
+    assert probe_request(values, manifest, enough).steps == 7
+    with pytest.raises(Problem) as caught:
+        probe_request(values, manifest, Settings(probe_max_gradient_evaluations=bound - 1))
+
+    assert caught.value.code == "invalid_parameter"
+    assert caught.value.extensions["limit"] == bound - 1
+    for word in (
+        str(bound),
+        str(bound - 1),
+        "steps (7)",
+        "restarts (3)",
+        "eps values (2)",
+        "evidence (full)",
+    ):
+        assert word in caught.value.detail
 
 
 def test_parameters_that_exclude_each_other_are_refused(manifest: Manifest) -> None:
@@ -126,8 +155,8 @@ def test_unknown_and_repeated_parameters_are_refused() -> None:
 @given(values=st.dictionaries(st.sampled_from(PROBE_PARAMETERS), st.text(max_size=20)))
 def test_any_text_is_understood_or_refused(manifest: Manifest, values: dict[str, str]) -> None:
     try:
-        parameters = _probe(manifest, **values)
+        request = _probe(manifest, **values)
     except Problem as problem:
         assert problem.code == "invalid_parameter"
     else:
-        assert 1 <= parameters.request.steps <= SETTINGS.probe_max_steps
+        assert 1 <= request.steps <= SETTINGS.probe_max_steps

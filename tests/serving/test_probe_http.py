@@ -84,7 +84,7 @@ def test_parameters_may_come_in_the_form(server: Server) -> None:
 
 
 def test_at_its_deadline_a_probe_answers_with_what_it_has(client: Client) -> None:
-    report = client.probe(IMAGE, deadline_ms=1, steps=200, restarts=20, evidence="full")
+    report = client.probe(IMAGE, deadline_ms=1, steps=200, restarts=5, evidence="full")
 
     assert report["verdict"] == "inconclusive"
     assert report["budget"]["exhausted"] is True
@@ -103,6 +103,15 @@ def test_a_class_of_another_model_is_refused(client: Client) -> None:
 
     assert caught.value.code == "invalid_parameter"
     assert caught.value.body["parameter"] == "label"
+
+
+def test_a_probe_of_too_much_work_is_refused_before_it_begins(client: Client) -> None:
+    with pytest.raises(ServerProblem) as caught:
+        client.probe(IMAGE, steps=200, restarts=20, evidence="full")
+
+    assert (caught.value.status, caught.value.code) == (422, "invalid_parameter")
+    assert caught.value.body["limit"] == 25_000
+    assert "lower steps (200), restarts (20)" in caught.value.body["detail"]
 
 
 def test_progress_is_streamed_and_ends_with_the_report(client: Client) -> None:

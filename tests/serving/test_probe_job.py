@@ -14,7 +14,6 @@ from export.bundle import load_bundle
 from probes.request import ProbeRequest
 from serving.models import Model
 from serving.probe_job import ProbeJob
-from serving.probe_parameters import ProbeParameters
 from serving.problems import Problem
 from tests.serving import pictures
 
@@ -42,7 +41,7 @@ def test_a_model_without_a_usable_answer_is_not_the_fault_of_the_request(
     job = ProbeJob(
         model=Model(bundle=bundle, engine=running, info=running.describe()),
         data=pictures.plain(),
-        parameters=ProbeParameters(request=ProbeRequest(), deadline_s=60.0),
+        request=ProbeRequest(),
         max_pixels=10_000,
         deadline=time.monotonic() + 60.0,
     )

@@ -84,6 +84,10 @@ def test_two_workers_with_keys_count_together(tmp_path: Path, models_dir: Path) 
     # A bare `bentoml serve` finds the service through bentofile.yaml.
     with running_server(tmp_path / "home", settings, target=".") as server:
         client = Client(server.url, key=key)
+        workers = {client.ready()["worker"] for _ in range(20)}
+        assert client.ready()["workers"] == 2
+        assert server.process.pid not in workers
+        assert all(Path(f"/proc/{worker}").exists() for worker in workers)
         for _ in range(20):
             assert client.classify(pictures.plain()).predictions[0].label == "red"
         with pytest.raises(ServerProblem) as caught:

@@ -15,7 +15,7 @@ TINY = {
     "seed": 3,
     "data": {"dataset": "cifar10", "holdout": 20},
     "network": {"name": "compact_resnet", "options": {"widths": [8, 16], "blocks": [1, 1]}},
-    "objective": {"projection": 16},
+    "objective": {"name": "clead", "projection": 16},
     "attack": {"name": "pgd", "steps": 2, "step_size": "4/255"},
     "optimiser": {"epochs": 2, "batch_size": 60},
     "selection": {"steps": 2},
@@ -44,7 +44,7 @@ name = "tiny"
 seed = 3
 data = { dataset = "cifar10", holdout = 20 }
 network = { name = "compact_resnet", options = { widths = [8, 16], blocks = [1, 1] } }
-objective = { projection = 16 }
+objective = { name = "clead", projection = 16 }
 attack = { name = "pgd", steps = 2, step_size = "4/255" }
 optimiser = { epochs = 2, batch_size = 60 }
 selection = { steps = 2 }

@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
+from engines.preprocess import model_input
 from export.manifest import InputSpec
+from serving.images import decode
+from tests.serving import pictures
 from training.data import images as images_module
 from training.data import sources
-from training.data.images import DataError
+from training.data.images import DataError, LabelledImages
 from training.data.sources import open_images
 
 SPEC = InputSpec(height=32, width=32, resize=32)
@@ -93,6 +96,78 @@ def test_photographs_are_turned_as_their_metadata_says(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "train" / name / "1.png", exif=exif)
     upright = open_images(tmp_path, "train", dataset="x", spec=SPEC).pixels(torch.tensor([0]))[0]
     assert upright[0, :16].eq(200).all() and upright[0, 16:].eq(0).all()
+
+
+def _photographs() -> dict[str, bytes]:
+    """Files of kinds that have more than one way to become RGB."""
+    deep = np.linspace(0, 65535, 48 * 40, dtype=np.uint16).reshape(40, 48)
+    glass = np.dstack([np.asarray(pictures.noise((48, 40))), np.linspace(0, 255, 1920).reshape(40, 48)])
+    palette = pictures.noise((48, 40)).quantize(6)
+    return {
+        "16 bit.png": pictures.encoded(Image.fromarray(deep)),
+        "transparent.png": pictures.encoded(Image.fromarray(glass.astype(np.uint8))),
+        "palette.png": pictures.encoded(palette, transparency=b"\x00\x80\xff\x40"),
+        "cmyk.jpg": pictures.encoded(pictures.noise((48, 40)).convert("CMYK"), "JPEG"),
+        "rotated.jpg": pictures.rotated_by_exif(6),
+        "large.jpg": pictures.encoded(pictures.noise((640, 480)), "JPEG"),
+    }
+
+
+@pytest.mark.parametrize("name", _photographs())
+def test_training_sees_what_the_server_will_see(tmp_path: Path, name: str) -> None:
+    file = _photographs()[name]
+    (tmp_path / "train" / "it").mkdir(parents=True)
+    (tmp_path / "train" / "it" / name).write_bytes(file)
+    _save(tmp_path / "train" / "other" / "1.png", (1, 2, 3))
+    parquet.write_table(pyarrow.table({"img": [file], "label": [1]}), tmp_path / "test-0.parquet")
+    served = model_input(decode(file, max_pixels=10**6, shorter_side=SPEC.resize), SPEC)
+    for split in ("train", "test"):
+        images = open_images(tmp_path, split, dataset="x", spec=SPEC)  # type: ignore[arg-type]
+        assert np.array_equal(images.batch(torch.tensor([0]), torch.device("cpu"))[0][0].numpy(), served)
+
+
+@pytest.mark.parametrize("resident", [2**31, 0])
+def test_the_digest_of_a_folder_changes_with_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: int
+) -> None:
+    monkeypatch.setattr(images_module, "RESIDENT_BYTES", resident)
+
+    def digest(name: str) -> str:
+        return open_images(tmp_path / name, "train", dataset="x", spec=SPEC).digest()
+
+    for name in ("first", "copy", "renamed", "swapped", "moved"):
+        for number in range(3):
+            _save(tmp_path / name / "train" / "a" / f"{number}.png", (number, 0, 0))
+        _save(tmp_path / name / "train" / "b" / "3.png", (9, 9, 9))
+    (tmp_path / "renamed" / "train" / "b").rename(tmp_path / "renamed" / "train" / "c")
+    # Noise compresses to another size than one colour.
+    pictures.noise((32, 32)).save(tmp_path / "swapped" / "train" / "a" / "1.png")
+    moved = tmp_path / "moved" / "train"
+    (moved / "a" / "2.png").rename(moved / "b" / "2.png")
+
+    assert digest("first") == digest("copy")
+    assert len({digest(name) for name in ("first", "renamed", "swapped", "moved")}) == 4
+
+
+def test_the_digest_sees_one_pixel_one_label_and_the_order(data_dir: Path) -> None:
+    images = open_images(data_dir, "train", dataset="cifar10", spec=SPEC)
+    pixels, labels = images.pixels(torch.arange(200)).numpy(), images.labels.numpy()
+
+    def digest(pixels: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] = CLASSES) -> str:
+        return LabelledImages(pixels, labels, classes, lambda image: np.asarray(image), 32).digest()
+
+    assert digest(pixels, labels) == images.digest()
+    brighter, relabelled = pixels.copy(), labels.copy()
+    brighter[57, 1, 3, 3] ^= 1
+    relabelled[57] = (relabelled[57] + 1) % 10
+    order = np.r_[1, 0, 2:200]
+    others = [
+        digest(brighter, labels),
+        digest(pixels, relabelled),
+        digest(pixels[order], labels[order]),
+        digest(pixels, labels, CLASSES[::-1]),
+    ]
+    assert len({images.digest(), *others}) == 5
 
 
 @pytest.mark.parametrize("labels", [[0, None], ["cat", "dog"], [0, -1], []])

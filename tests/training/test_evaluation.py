@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,8 @@ from torch import Tensor, nn
 from export.manifest import InputSpec
 from training.data.images import LabelledImages
 from training.data.sources import open_images
-from training.evaluation.autoattack import AutoAttackOutcome
-from training.evaluation.evaluate import EvaluationError, EvaluationRequest, evaluate
-from training.evaluation.figures import Evaluation, Figure, Gate, wilson
-from training.evaluation.gates import Measured, judge
-from training.evaluation.trace import LossTrace
+from training.evaluation.evaluate import ATTACKS, EvaluationError, EvaluationRequest, evaluate
+from training.evaluation.figures import Evaluation, Gate
 
 
 class Colour(nn.Module):
@@ -145,6 +143,8 @@ def test_what_was_not_run_is_not_passed(images: LabelledImages) -> None:
         ({"n": 101}, "n=101 is not between 1 and the 100"),
         ({"n": 0}, "n=0"),
         ({"eps": 0.0}, "must be greater than 0"),
+        ({"eps": math.inf}, "must be greater than 0"),
+        ({"eps": 8.0}, "beyond any image; did you mean 8/255"),
     ],
 )
 def test_impossible_requests_are_refused(
@@ -157,7 +157,66 @@ def test_impossible_requests_are_refused(
 def test_autoattack_wants_four_classes(images: LabelledImages) -> None:
     images.classes = ("a", "b", "c")
     with pytest.raises(EvaluationError, match="need 4 classes, the data has 3"):
-        _evaluate(Colour(), images)
+        _evaluate(Colour(), images, attacks=ATTACKS)
+
+
+def test_what_was_not_asked_for_is_what_the_data_allows(
+    images: LabelledImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = Colour()
+    module.weight = nn.Parameter(module.weight[:3].detach())
+    images = _relabelled(images, module)
+    images.classes = ("a", "b", "c")
+    evaluation = _evaluate(module, images, n=None)
+    assert evaluation.n == 100
+    assert [figure.name for figure in evaluation.figures] == ["clean", "noise", "fgsm", "pgd-50-10"]
+    assert "autoattack is left out" in capsys.readouterr().err
+    missing = {gate.name for gate in evaluation.gates if gate.passed is None}
+    assert missing == {"black_box_adds_nothing", "autoattack_agrees", "autoattack_flags", "robust_enough"}
+    assert not evaluation.robust
+
+
+def test_of_many_images_a_thousand_are_measured(images: LabelledImages) -> None:
+    chosen = torch.arange(1200) % 100
+    many = LabelledImages(
+        images.pixels(chosen).numpy(),
+        images.labels[chosen].numpy(),
+        images.classes,
+        lambda image: np.asarray(image),
+        32,
+    )
+    assert _evaluate(Colour(), many, n=None, attacks=()).n == 1000
+
+
+class Greedy(Colour):
+    """The same, but it wants more memory than there is."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        torch.empty(2**60)
+        return super().forward(images)
+
+
+def test_an_evaluation_without_memory_names_the_batch_size(images: LabelledImages) -> None:
+    with pytest.raises(EvaluationError, match=r"out of memory: lower --batch-size \(250\) or --n \(60\)"):
+        _evaluate(Greedy(), images)
+
+
+class Watching(Colour):
+    """The same, and it notes torch's settings."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        self.seen = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+        return super().forward(images)
+
+
+def test_settings_of_cuda_are_put_back(images: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn, matmul, module = torch.backends.cudnn, torch.backends.cuda.matmul, Watching()
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    _evaluate(module, images, n=10, attacks=())
+    assert module.seen == (True, False, False, False)
+    assert (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32) == before
 
 
 def test_the_same_seed_measures_the_same(images: LabelledImages) -> None:
@@ -165,100 +224,3 @@ def test_the_same_seed_measures_the_same(images: LabelledImages) -> None:
     second = _evaluate(Colour(), images, attacks=("noise", "pgd-50-10"), n=30, seed=5)
     assert [figure.accuracy for figure in first.figures] == [figure.accuracy for figure in second.figures]
     assert first.gates == second.gates
-
-
-def _flags(count: int, n: int = 1000) -> Tensor:
-    return torch.arange(n) < count
-
-
-def _sound(**changes: object) -> Measured:
-    trace = LossTrace()
-    trace.rises, trace.steps = 49, 50
-    stages = {"apgd-ce": _flags(350), "apgd-t": _flags(310), "fab-t": _flags(310), "square": _flags(310)}
-    values: dict[str, object] = {
-        "clean": _flags(600),
-        "noise": _flags(595),
-        "fgsm": _flags(400),
-        "pgd": _flags(350),
-        "longer": _flags(348),
-        "auto": AutoAttackOutcome(stages=stages, warnings=()),
-        "trace": trace,
-        "by_eps": ((0.016, 0.48), (0.031, 0.35), (0.1, 0.05), (0.2, 0.0), (0.5, 0.0)),
-        "repeat_difference": 0.0,
-        "classes": 10,
-    }
-    return Measured(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def test_sound_figures_pass_every_gate() -> None:
-    assert [gate.name for gate in judge(_sound()) if gate.passed is not True] == []
-
-
-@pytest.mark.parametrize(
-    ("gate", "changes"),
-    [
-        ("enough_images", {name: _flags(350, 999) for name in ("clean", "noise", "fgsm", "pgd", "longer")}),
-        ("deterministic", {"repeat_difference": 1e-6}),
-        ("noise_is_weaker", {"noise": _flags(340)}),
-        ("iterative_beats_single_step", {"fgsm": _flags(349)}),
-        ("converged", {"longer": _flags(344)}),
-        ("monotone_in_eps", {"by_eps": ((0.016, 0.3), (0.031, 0.35), (0.1, 0.05), (0.2, 0.0), (0.5, 0.0))}),
-        ("large_eps_breaks", {"by_eps": ((0.016, 0.5), (0.031, 0.35), (0.1, 0.11), (0.2, 0.0), (0.5, 0.0))}),
-        ("large_eps_breaks", {"by_eps": ((0.016, 0.5), (0.031, 0.35), (0.1, 0.1), (0.2, 0.1), (0.5, 0.101))}),
-        ("autoattack_agrees", {"pgd": _flags(391), "longer": _flags(391), "fgsm": _flags(400)}),
-    ],
-)
-def test_each_gate_fails_on_what_it_is_for(gate: str, changes: dict[str, object]) -> None:
-    assert [found.name for found in judge(_sound(**changes)) if found.passed is False] == [gate]
-
-
-@pytest.mark.parametrize(
-    ("gate", "stages", "warnings"),
-    [
-        ("black_box_adds_nothing", (350, 312, 312, 309), ()),
-        ("autoattack_flags", (350, 310, 310, 310), ("it seems to be a randomized defense!",)),
-        ("robust_enough", (350, 310, 310, 199), ()),
-    ],
-)
-def test_each_gate_on_autoattack_fails(gate: str, stages: tuple[int, ...], warnings: tuple[str, ...]) -> None:
-    names = ("apgd-ce", "apgd-t", "fab-t", "square")
-    auto = AutoAttackOutcome(
-        stages={name: _flags(count) for name, count in zip(names, stages, strict=True)}, warnings=warnings
-    )
-    assert gate in [found.name for found in judge(_sound(auto=auto)) if found.passed is False]
-
-
-@pytest.mark.parametrize(
-    ("gate", "change"), [("gradients_present", "zero_gradients"), ("loss_rises", "rises")]
-)
-def test_each_gate_on_the_trace_fails(gate: str, change: str) -> None:
-    measured = _sound()
-    assert measured.trace is not None
-    setattr(measured.trace, change, {"zero_gradients": 7, "rises": 39}[change])
-    assert [found.name for found in judge(measured) if found.passed is False] == [gate]
-
-
-def test_wilson_against_published_values() -> None:
-    # Newcombe 1998, table I, method 3: 81 of 263, and 0 of 20.
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-
-
-def test_an_evaluation_is_json() -> None:
-    figure = Figure(name="autoattack", accuracy=0.31, n=1000, norm="linf", eps=8 / 255, seconds=1.0)
-    evaluation = Evaluation(
-        subject="m/1",
-        weights_sha256="0" * 64,
-        dataset="cifar10",
-        n=1000,
-        seed=0,
-        figures=(figure,),
-        gates=judge(_sound()),
-        libraries={},
-    )
-    content = json.loads(json.dumps(evaluation.to_dict()))
-    assert content["robust"] is True
-    assert content["verdict"].startswith(
-        "robust accuracy 31.0% (28.2% to 33.9%) under AutoAttack, linf eps 0.0314"
-    )
-    assert content["figures"][0]["interval95"] == pytest.approx([0.2821, 0.3393], abs=1e-4)

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from export.manifest import InputSpec
-from training.checkpoint import BEST, LAST, CheckpointError, load_run, read_checkpoint
+from training.checkpoint import CheckpointError, load_run, read_checkpoint
 from training.data.images import LabelledImages
 from training.data.sources import open_images
-from training.loop import Trainer, TrainingError
+from training.loop import Trainer
 from training.objectives.clead import Clead
+from training.phases import TrainingError
 from training.progress import TrainingProgress
 from training.recipe import Recipe
 from training.run import train
+from training.run_folder import BEST, LAST
 
 CLEAD = "from cli.main import main; main()"
 Start = Callable[[Path], Trainer]
@@ -61,6 +62,12 @@ def _same(first: Path, second: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def _history(out: Path) -> list[dict[str, float]]:
+    """What a run measured, but for how long it took."""
+    history = read_checkpoint(out / LAST)[1].progress.history
+    return [{name: value for name, value in figures.items() if name != "seconds"} for figures in history]
+
+
 def test_a_seed_gives_the_same_run_and_another_seed_another(start: Start, tmp_path: Path) -> None:
     for name in ("a", "b"):
         _finish(start(tmp_path / name))
@@ -78,17 +85,17 @@ def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
 ) -> None:
     _finish(start(tmp_path / "whole"))
     steps = 0
-    original = Clead.__call__
+    original = Clead.loss
 
-    def mortal(self: Clead, *args: object, **options: object) -> object:
+    def mortal(self: Clead, *args: object) -> object:
         nonlocal steps
         steps += 1
         if steps > kill_at:
             raise Killed
-        return original(self, *args, **options)  # type: ignore[arg-type]
+        return original(self, *args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Clead, "__call__", mortal)
+        patch.setattr(Clead, "loss", mortal)
         with pytest.raises(Killed):
             _finish(start(tmp_path / "killed"))
     resumed = start(tmp_path / "killed")
@@ -98,6 +105,7 @@ def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
     _finish(resumed)
     assert _same(tmp_path / "whole" / LAST, tmp_path / "killed" / LAST)
     assert _same(tmp_path / "whole" / BEST, tmp_path / "killed" / BEST)
+    assert _history(tmp_path / "whole") == _history(tmp_path / "killed")
 
 
 def test_kill_9_and_resume_from_the_command_line(
@@ -175,13 +183,13 @@ def test_resuming_what_is_no_run_says_so(start: Start, tmp_path: Path) -> None:
 def test_a_loss_that_explodes_stops_the_run(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Clead.__call__
+    original = Clead.loss
 
-    def exploding(self: Clead, *args: object, **options: object) -> object:
-        outcome = original(self, *args, **options)  # type: ignore[arg-type]
+    def exploding(self: Clead, *args: object) -> object:
+        outcome = original(self, *args)  # type: ignore[arg-type]
         return replace(outcome, loss=outcome.loss * math.inf)
 
-    monkeypatch.setattr(Clead, "__call__", exploding)
+    monkeypatch.setattr(Clead, "loss", exploding)
     with pytest.raises(TrainingError, match=r"no longer finite in epoch 1 .*optimiser.learning_rate"):
         _finish(start(tmp_path / "run"))
     assert not (tmp_path / "run" / LAST).exists()
@@ -204,23 +212,3 @@ def test_a_batch_larger_than_the_data_is_refused(
 def test_an_unknown_device_is_refused(tiny_recipe_file: Path, data_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="device 'tpu'"):
         train(str(tiny_recipe_file), data_dir=data_dir, out=tmp_path / "run", device="tpu")
-
-
-def test_attacks_see_batch_norm_in_eval_mode(start: Start, tmp_path: Path, images: LabelledImages) -> None:
-    from training.data.split import generator
-    from training.objectives.batch import Batch
-
-    trainer = start(tmp_path / "run")
-    network = trainer.network.train()
-    pixels, labels = images.batch(torch.arange(20), torch.device("cpu"))
-    batch = Batch(
-        images=pixels, labels=labels, samples=torch.arange(20), attack_seed=1, generator=generator(0)
-    )
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    objective = Clead(trainer.recipe.objective, trainer.recipe.attack, network.num_features)
-    adversarial = objective.perturb(network, pixels, batch, autocast=False)
-    after: dict[str, Tensor] = network.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert network.training
-    assert (adversarial - pixels).abs().max() <= trainer.recipe.attack.eps + 1e-6
-    assert not torch.equal(adversarial, pixels)

@@ -1,136 +1,265 @@
+"""Each objective's loss on small cases, against its formula worked out in plain NumPy."""
+
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
 
-from probes.objective import untargeted
-from training.classifier import TorchClassifier, attack_mode
+from tests.training.batches import Pixels, make_batch, make_context, make_network
 from training.contrastive import three_view
-from training.data.split import generator
-from training.networks import build_network, network_names
-from training.objectives.batch import Batch
+from training.objectives import settings as of
+from training.objectives.ascl import Ascl, select
+from training.objectives.build import build_objective
 from training.objectives.clead import Clead
-from training.recipe import Attack, Objective
+from training.objectives.clead_simultaneous import CleadSimultaneous
+from training.objectives.mart import Mart
+from training.objectives.objective import StepLoss, TrainingObjective, Views
+from training.objectives.pgd_at import PgdAt
+from training.objectives.rsupcon import RSupCon
+from training.objectives.standard import Standard
+from training.objectives.trades import Trades
+from training.perturbation import Attack
+
+ONLINE = [
+    of.StandardSettings(),
+    of.PgdAtSettings(),
+    of.TradesSettings(),
+    of.MartSettings(),
+    of.CleadSettings(projection=8),
+    of.CleadSettings(projection=8, climb="contrast"),
+    of.CleadSettings(projection=8, climb="sum", positives="label"),
+    of.CleadSimultaneousSettings(projection=8),
+    of.AsclSettings(projection=8),
+    of.RSupConSettings(projection=8),
+]
 
 
-def _batch(count: int = 6) -> Batch:
-    images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    return Batch(
-        images=images,
-        labels=torch.arange(count) % 10,
-        samples=torch.arange(count),
-        attack_seed=7,
-        generator=generator(0),
-    )
+def _probabilities(logits: Tensor) -> np.ndarray:
+    values = logits.detach().double().numpy()
+    exponentials = np.exp(values - values.max(1, keepdims=True))
+    shares: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
+    return shares
 
 
-@pytest.mark.parametrize(
-    "attack", [Attack(steps=2), Attack(name="noise_fgsm"), Attack(norm="l2", eps=0.5, step_size=0.2)]
-)
-def test_clead_is_cross_entropy_plus_weighted_contrast(attack: Attack) -> None:
-    losses = {}
-    for weight in (0.0, 0.5, 2.0):
-        torch.manual_seed(0)
-        network = build_network("compact_resnet", 10, {"widths": [8, 16], "blocks": [1, 1]}).train()
-        objective = Clead(Objective(weight=weight, projection=8), attack, network.num_features)
-        losses[weight] = objective(network, _batch(), autocast=False)
-    terms = losses[0.5].terms
-    assert losses[0.0].loss.item() == pytest.approx(terms["cross_entropy"].item(), rel=1e-5)
-    for weight in (0.5, 2.0):
-        expected = terms["cross_entropy"] + weight * terms["contrast"]
-        assert losses[weight].loss.item() == pytest.approx(expected.item(), rel=1e-5)
+def _cross_entropy(logits: Tensor, labels: Tensor) -> np.ndarray:
+    losses: np.ndarray = -np.log(_probabilities(logits)[np.arange(len(labels)), labels.numpy()])
+    return losses
 
 
-def test_the_contrast_ties_the_clean_view_to_the_other_two() -> None:
-    # A network that keeps all pixels, so that the views are known: projections of the images themselves.
-    class Pixels(nn.Module):
-        num_features = 3 * 32 * 32
+def _kl(logits: Tensor, others: Tensor) -> np.ndarray:
+    p, q = _probabilities(logits), _probabilities(others)
+    divergence: np.ndarray = (p * np.log(p / q)).sum(1)
+    return divergence
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = nn.Linear(self.num_features, 10)
 
-        def features(self, images: torch.Tensor) -> torch.Tensor:
-            self.seen = images.detach()
-            return images.flatten(1)
+def _step(objective: TrainingObjective, count: int = 6) -> tuple[Views, StepLoss]:
+    batch = make_batch(count)
+    views = objective.views(batch)
+    return views, objective.loss(views, batch)
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.fc(self.features(images))
 
-    torch.manual_seed(0)
-    network = Pixels().train()
-    objective = Clead(Objective(projection=8), Attack(steps=1), network.num_features)
-    outcome = objective(network, _batch(), autocast=False)  # type: ignore[arg-type]
+def test_standard_is_the_mean_cross_entropy() -> None:
+    network = Pixels()
+    views, outcome = _step(Standard(of.StandardSettings(), make_context(network)))  # type: ignore[arg-type]
+    expected = _cross_entropy(network(views["clean"]), make_batch().labels).mean()
+    assert outcome.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert set(outcome.correct) == {"clean"}
+
+
+def test_label_smoothing_spreads_the_target() -> None:
+    network = Pixels()
+    settings = of.StandardSettings(label_smoothing=0.3)
+    views, outcome = _step(Standard(settings, make_context(network)))  # type: ignore[arg-type]
+    logs = np.log(_probabilities(network(views["clean"])))
+    target = np.full_like(logs, 0.03) + 0.7 * np.eye(10)[make_batch().labels.numpy()]
+    assert outcome.loss.item() == pytest.approx(-(target * logs).sum(1).mean(), rel=1e-5)
+
+
+def test_pgd_at_is_the_cross_entropy_of_the_adversarial_view() -> None:
+    network = Pixels()
+    views, outcome = _step(PgdAt(of.PgdAtSettings(), make_context(network)))  # type: ignore[arg-type]
+    expected = _cross_entropy(network(views["adversarial"]), make_batch().labels).mean()
+    assert outcome.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_trades_is_cross_entropy_plus_divergence() -> None:
+    network = Pixels()
+    views, outcome = _step(Trades(of.TradesSettings(beta=6.0), make_context(network)))  # type: ignore[arg-type]
+    clean, adversarial = network(views["clean"]), network(views["adversarial"])
+    divergence = _kl(clean, adversarial).mean()
+    expected = _cross_entropy(clean, make_batch().labels).mean() + 6.0 * divergence
+    assert outcome.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert outcome.terms["divergence"].item() == pytest.approx(divergence, rel=1e-4)
+    assert divergence > 0.0
+
+
+def test_mart_weighs_the_divergence_by_doubt() -> None:
+    network, labels = Pixels(), make_batch().labels
+    views, outcome = _step(Mart(of.MartSettings(weight=5.0), make_context(network)))  # type: ignore[arg-type]
+    clean, adversarial = network(views["clean"]), network(views["adversarial"])
+    own = np.arange(len(labels)), labels.numpy()
+    attacked = _probabilities(adversarial)
+    rival = np.where(np.eye(10, dtype=bool)[labels.numpy()], 0.0, attacked).max(1)
+    boosted = -np.log(attacked[own]) - np.log(1.0 - rival)
+    doubt = 1.0 - _probabilities(clean)[own]
+    expected = boosted.mean() + 5.0 * (doubt * _kl(clean, adversarial)).mean()
+    assert outcome.loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("positives", ["instance", "label"])
+def test_clead_is_cross_entropy_plus_weighted_contrast(positives: str) -> None:
+    network, batch = Pixels(), make_batch(labels=[0, 1, 0, 2, 1, 0])
+    settings = of.CleadSettings(weight=0.7, projection=8, positives=positives)  # type: ignore[arg-type]
+    objective = Clead(settings, make_context(network))  # type: ignore[arg-type]
+    views = objective.views(batch)
+    outcome = objective.loss(views, batch)
     u, v1, v2 = (
-        nn.functional.normalize(objective.modules["projection"](view.flatten(1)), dim=1)
-        for view in network.seen.split(6)
+        objective.projection(views[name].flatten(1)) for name in ("clean", "adversarial", "augmented")
     )
-    assert outcome.terms["contrast"].item() == pytest.approx(three_view(u, v1, v2, 0.1).item(), rel=1e-5)
-    clean, adversarial, _ = network.seen.split(6)
-    assert (adversarial - clean).abs().max() <= 8 / 255 + 1e-6
+    labels = batch.labels if positives == "label" else None
+    contrast = three_view(u, v1, v2, 0.1, labels=labels).mean().item()
+    cross_entropy = _cross_entropy(network(views["adversarial"]), batch.labels).mean()
+    assert outcome.terms["contrast"].item() == pytest.approx(contrast, rel=1e-5)
+    assert outcome.loss.item() == pytest.approx(cross_entropy + 0.7 * contrast, rel=1e-5)
 
 
-def test_the_perturbation_raises_the_cross_entropy() -> None:
-    torch.manual_seed(0)
-    network = build_network("compact_resnet", 10, {"widths": [8, 16], "blocks": [1, 1]})
-    batch = _batch()
-    objective = Clead(Objective(), Attack(), network.num_features)
-    adversarial = objective.perturb(network, batch.images, batch, autocast=False)
-    network.eval()
-    before = nn.functional.cross_entropy(network(batch.images), batch.labels)
-    assert nn.functional.cross_entropy(network(adversarial), batch.labels) > before
+@pytest.mark.parametrize("climb", ["cross_entropy", "contrast", "sum"])
+def test_clead_s_perturbation_raises_what_it_climbs(climb: str) -> None:
+    network, batch = make_network(), make_batch()
+    settings = of.CleadSettings(projection=8, climb=climb)  # type: ignore[arg-type]
+    objective = Clead(settings, make_context(network, Attack(steps=5)))
+    views = objective.views(batch)
+    still = {**views, "adversarial": views["clean"]}
+    before, after = objective.loss(still, batch), objective.loss(views, batch)
+    if climb != "cross_entropy":
+        assert after.terms["contrast"] > before.terms["contrast"]
+    if climb != "contrast":
+        assert after.terms["cross_entropy"] > before.terms["cross_entropy"]
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_input_gradients_are_autograd_s(autocast: bool) -> None:
-    torch.manual_seed(0)
-    network = build_network("compact_resnet", 10, {"widths": [8, 16], "blocks": [1, 1]}).eval()
-    images, labels = torch.rand(4, 3, 32, 32), torch.arange(4)
-    found = untargeted(TorchClassifier(network, autocast=autocast), labels)(images, torch.arange(4))
-    points = images.clone().requires_grad_(True)
-    (expected,) = torch.autograd.grad(
-        nn.functional.cross_entropy(network(points), labels, reduction="sum"), points
+def test_one_backward_pass_moves_parameters_and_the_persistent_perturbation() -> None:
+    network, batch = make_network(), make_batch()
+    attack = Attack(eps=8 / 255, step_size=6 / 255)
+    objective = CleadSimultaneous(of.CleadSimultaneousSettings(projection=8), make_context(network, attack))
+    views = objective.views(batch)
+    assert torch.equal(views["adversarial"], views["clean"]), "the perturbation begins at zero"
+    objective.loss(views, batch).loss.backward()
+    objective.after_backward(views, batch)
+    gradient = views["adversarial"].grad
+    assert gradient is not None
+    delta = objective.modules.get_buffer("delta")
+    torch.testing.assert_close(delta, gradient.sign() * 6 / 255)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    views = objective.views(make_batch())
+    objective.loss(views, batch).loss.backward()
+    objective.after_backward(views, batch)
+    assert delta.abs().max() <= 8 / 255 + 1e-7
+    assert delta.abs().max() > 6 / 255
+
+
+LABELS = [0, 0, 1, 1, 2, 0]
+PREDICTIONS = [0, 1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("selection", ["global", "hard_local", "soft_local", "leaked_local"])
+def test_ascl_selects_by_its_definitions(selection: of.Selection) -> None:
+    positives, negatives = select(torch.tensor(LABELS), torch.tensor(PREDICTIONS), selection)
+    for i, (label, seen) in enumerate(zip(LABELS, PREDICTIONS, strict=True)):
+        for j, (other, other_seen) in enumerate(zip(LABELS, PREDICTIONS, strict=True)):
+            alike = other == label and i != j
+            unlike = other != label
+            expected = {
+                "global": (alike, unlike),
+                "hard_local": (alike, unlike and other_seen == label),
+                "soft_local": (alike, unlike and other_seen == seen),
+                "leaked_local": (alike and other_seen == seen, unlike and other_seen == seen),
+            }[selection]
+            assert (bool(positives[i, j]), bool(negatives[i, j])) == expected, (i, j)
+
+
+def test_ascl_is_its_formula() -> None:
+    network, batch = Pixels(), make_batch(labels=[0, 1, 0, 2, 1, 0])
+    settings = of.AsclSettings(
+        selection="soft_local", projection=8, clean_weight=0.5, contrast_weight=0.8, divergence_weight=0.3
     )
-    if autocast:
-        assert found.gradient.dtype == torch.float32
-        cosine = nn.functional.cosine_similarity(found.gradient.flatten(1), expected.flatten(1))
-        assert cosine.min() > 0.95
-    else:
-        torch.testing.assert_close(found.gradient, expected, rtol=1e-4, atol=1e-7)
-    assert all(parameter.grad is None for parameter in network.parameters())
+    objective = Ascl(settings, make_context(network))  # type: ignore[arg-type]
+    views = objective.views(batch)
+    outcome = objective.loss(views, batch)
+    labels, images = batch.labels.repeat(2), torch.cat([views["clean"], views["adversarial"]])
+    clean, adversarial = network(views["clean"]), network(views["adversarial"])
+    z = objective.projection(images.flatten(1)).detach().double().numpy()
+    seen = network(images).argmax(1).numpy()
+    y = labels.repeat(2).numpy()
+    losses = []
+    for i in range(len(z)):
+        score = -np.abs(z[i] - z).max(1) / 0.2
+        positive = (y == y[i]) & (np.arange(len(y)) != i)
+        pool = positive | ((y != y[i]) & (seen == seen[i]))
+        losses.append(-(score[positive] - np.log(np.exp(score[pool]).sum())).sum() / max(1, positive.sum()))
+    expected = (
+        0.5 * _cross_entropy(clean, labels).mean()
+        + _cross_entropy(adversarial, labels).mean()
+        + 0.8 * np.mean(losses)
+        + 0.3 * _kl(clean, adversarial).mean()
+    )
+    assert len(views["clean"]) == 12, "two crops of each image"
+    assert outcome.loss.item() == pytest.approx(expected, rel=1e-4)
+    assert outcome.terms["positives_kept"].item() == 1.0
+    assert 0.0 < outcome.terms["negatives_kept"].item() < 1.0
+    assert outcome.correct["clean"].item() == (clean.argmax(1) == labels).sum().item() / 2
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_gradients_of_a_confident_network_do_not_underflow(autocast: bool) -> None:
-    # p of the label is 1 in float32; the cross-entropy's gradient is about e^-40, far below float16's range.
-    torch.manual_seed(0)
-    network = build_network("compact_resnet", 2, {"widths": [8], "blocks": [1]}).eval()
-    with torch.no_grad():
-        network.fc.bias.copy_(torch.tensor([40.0, 0.0]))
-    objective = untargeted(TorchClassifier(network, autocast=autocast), torch.zeros(3, dtype=torch.int64))
-    gradient = objective(torch.rand(3, 3, 32, 32), torch.arange(3)).gradient
-    assert (gradient.abs().flatten(1).amax(1) > 0).all()
-    assert gradient.abs().max() < 1e-12
+def test_rsupcon_is_its_formula() -> None:
+    network, batch = Pixels(), make_batch(4, labels=[0, 1, 0, 2])
+    objective = RSupCon(of.RSupConSettings(projection=8), make_context(network, count=4))  # type: ignore[arg-type]
+    views = objective.views(batch)
+    outcome = objective.loss(views, batch)
+    a = objective.projection(views["adversarial"].flatten(1)).detach().double().numpy()
+    b = objective.projection(views["base"].flatten(1)).detach().double().numpy()
+    y = batch.labels.numpy()
+    strong, everything = np.tile(y, 2), np.tile(y, 3)
+
+    def loss(
+        anchor: np.ndarray, label: int, others: np.ndarray, labels: np.ndarray, own: int | None
+    ) -> float:
+        kept = np.arange(len(others)) != own
+        score = others @ anchor / 0.07
+        total = np.log(np.exp(score[kept]).sum())
+        positive = kept & (labels == label)
+        return float((total - score[positive]).mean())
+
+    first = [loss(a[i], strong[i], np.concatenate([a, b]), everything, i) for i in range(8)]
+    # The clean view meets adversarial ones only; those of its own image count.
+    second = [loss(b[i], y[i], a, strong, None) for i in range(4)]
+    assert outcome.loss.item() == pytest.approx(np.mean(first) + np.mean(second), rel=1e-4)
+    assert not outcome.correct, "there is no classifier yet"
 
 
-def test_attack_mode_restores_the_mode() -> None:
-    network = build_network("compact_resnet", 10, {"widths": [8], "blocks": [1]})
-    for training in (True, False):
-        network.train(training)
-        with attack_mode(network):
-            assert not network.training
-        assert network.training is training
+@pytest.mark.parametrize("settings", ONLINE, ids=lambda settings: settings.name)
+def test_every_objective_trains_all_it_brings(settings: of.ObjectiveSettings) -> None:
+    network, attack = make_network(), Attack(steps=2)
+    objective = build_objective(settings, make_context(network, attack))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    batch = make_batch()
+    views = objective.views(batch)
+    assert network.training
+    # Attacks see batch norm in eval mode and leave no trace.
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    objective.loss(views, batch).loss.backward()
+    parameters = [*network.backbone.parameters(), *objective.modules.parameters()]
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in parameters)
+    for view in views.values():
+        assert view.min() >= 0.0
+        assert view.max() <= 1.0
+    if "clean" in views and "adversarial" in views:
+        assert (views["adversarial"] - views["clean"]).abs().max() <= attack.eps + 1e-6
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet18_cifar", 32), ("resnet18", 96), ("resnet50", 64)])
-def test_networks_take_images_and_give_logits(name: str, size: int) -> None:
-    network = build_network(name, 7).eval()
-    with torch.no_grad():
-        features = network.features(torch.rand(2, 3, size, size))
-        assert features.shape == (2, network.num_features)
-        assert network(torch.rand(2, 3, size, size)).shape == (2, 7)
-
-
-def test_all_networks_are_known_by_name() -> None:
-    assert network_names() == ("compact_resnet", "resnet18_cifar", "resnet18", "resnet50")
+def test_the_same_batch_gives_the_same_views() -> None:
+    for settings in ONLINE:
+        first, second = (
+            build_objective(settings, make_context(make_network())).views(make_batch()) for _ in range(2)
+        )
+        assert all(torch.equal(first[name], second[name]) for name in first), settings.name

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from training.networks import build_network
-from training.recipe import RecipeError, find_recipe, read_recipe, recipe_from
+from training.recipe import find_recipe, read_recipe, recipe_from
+from training.section import RecipeError, pixels
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -28,7 +29,12 @@ def test_eps_may_be_a_fraction(tmp_path: Path) -> None:
         ('name = "x"\n[attack]\neps = "1e400"\n', "attack.eps"),
         ('name = "x"\n[attack]\neps = 8\n', "did you mean '8/255'"),
         ('name = "x"\ncheckpoint_seconds = inf\n', "checkpoint_seconds: .*finite"),
-        ('name = "x"\n[attack]\nname = "cw"\n', "attack.name"),
+        ('name = "x"\n[attack]\nname = "deepfool"\n', "attack.name"),
+        ('name = "x"\n[attack]\nname = "mix"\n', "attack: .*a list of attacks in mix"),
+        ('name = "x"\n[attack]\nmix = ["pgd"]\n', "attack: .*other names without one"),
+        ('name = "x"\n[objective]\nname = "simsiam"\n', "objective: .*'ascl', 'clead'"),
+        ('name = "x"\n[objective]\nname = "rsupcon"\n', r"rsupcon.*add a section \[head\]"),
+        ('name = "x"\n[head]\nepochs = 2\n', r"'clead' trains a classifier: it takes no \[head\]"),
         ('name = "x"\n[attack]\nname = "noise_fgsm"\nnorm = "l2"\n', "attack: .*use name = 'pgd' for l2"),
         ('name = "x"\n[optimiser]\nepochs = 0\n', "optimiser.epochs"),
         ('name = "Not a name"\n', "name: String should match"),
@@ -73,13 +79,52 @@ def test_a_missing_file_is_an_error_of_the_recipe(tmp_path: Path) -> None:
         read_recipe(tmp_path / "none.toml")
 
 
+COMPACT = r"'compact_resnet' does not take the options .*; its options are: widths, blocks, stem_stride"
+
+
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("vgg", {}), ("compact_resnet", {"depth": 3}), ("compact_resnet", {"widths": [0], "blocks": [1]})],
+    ("name", "options", "message"),
+    [
+        ("vgg", {}, "'vgg'; accepted are: compact_resnet, resnet18_cifar, resnet18, resnet50"),
+        ("resnet18", {"widths": [8]}, "'resnet18' does not take the options .* are: none"),
+        ("compact_resnet", {"depth": 3}, COMPACT),
+        ("compact_resnet", {"widths": 8}, COMPACT),
+        ("compact_resnet", {"widths": [8, 16]}, COMPACT),
+        ("compact_resnet", {"widths": [0], "blocks": [1]}, COMPACT),
+        ("compact_resnet", {"widths": [8], "blocks": [10**12]}, COMPACT),
+        ("compact_resnet", {"widths": [10**12], "blocks": [1]}, COMPACT),
+        ("compact_resnet", {"widths": ["8"], "blocks": [1]}, COMPACT),
+        ("compact_resnet", {"widths": [8.5], "blocks": [1]}, COMPACT),
+        ("compact_resnet", {"widths": [], "blocks": []}, COMPACT),
+        ("compact_resnet", {"stem_stride": 3}, COMPACT),
+    ],
 )
-def test_unknown_networks_and_options_are_refused(name: str, options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"accepted are|does not take|all positive"):
+def test_unknown_networks_and_options_are_refused(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
         build_network(name, 10, options)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("8/255", 8 / 255), (" 8 / 255 ", 8 / 255), ("0.5/255", 0.5 / 255), ("3e-2", 0.03)]
+)
+def test_pixels_are_numbers_and_fractions(text: str, value: float) -> None:
+    assert pixels(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "eight", "8/", "/255", "8/0", "1/2/3", "nan", "inf", "1e999999999"])
+def test_other_pixels_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number or a fraction such as '8/255'"):
+        pixels(text)
+
+
+def test_a_run_may_go_on_with_other_settings_of_the_machine_only() -> None:
+    recipe = recipe_from({"name": "x"}, origin="test")
+    for machine in ({"checkpoint_seconds": 5}, {"selection": {"batch_size": 7}}):
+        assert recipe.same_training(recipe_from({"name": "x", **machine}, origin="test"))
+    for training in ({"seed": 1}, {"selection": {"steps": 7}}, {"optimiser": {"batch_size": 7}}):
+        assert not recipe.same_training(recipe_from({"name": "x", **training}, origin="test"))
 
 
 def test_a_recipe_survives_json() -> None:

@@ -3,14 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from training.data.images import DataError
 from training.data.split import epoch_order, generator, hold_out
-from training.schedule import one_cycle
+from training.recipe import Optimiser
+from training.schedule import learning_rate
+
+SETTINGS = Optimiser(learning_rate=1.0, warmup=0.2)
 
 
 def test_one_cycle_rises_then_falls_to_zero() -> None:
-    rates = [one_cycle(step, 10, peak=1.0, warmup=0.2) for step in range(10)]
+    rates = [learning_rate(step, 10, SETTINGS) for step in range(10)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
-    assert one_cycle(10, 10, peak=1.0, warmup=0.2) == 0.0
+    assert learning_rate(10, 10, SETTINGS) == 0.0
 
 
 def test_hold_out_takes_each_class_its_share() -> None:
@@ -27,7 +31,7 @@ def test_hold_out_depends_on_the_seed_alone() -> None:
 
 
 def test_hold_out_leaves_at_least_half() -> None:
-    with pytest.raises(ValueError, match="more than half of the 30"):
+    with pytest.raises(DataError, match="more than half of the 30 training images; at most 15"):
         hold_out(torch.zeros(30, dtype=torch.int64), 16, seed=0)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 RESIDENT_BYTES = 2**31
 """Data sets up to this size (decoded) are decoded once and kept in memory."""
 
 Decode = Callable[[Image.Image], np.ndarray]
-"""An RGB image to uint8[3, H, W]."""
+"""An opened image to uint8[3, H, W]."""
 
 
 class DataError(ValueError):
@@ -31,22 +33,26 @@ class Encoded:
     name: str
     content: bytes | Path
 
-    def open(self) -> Image.Image:
+    def decoded(self, decode: Decode) -> np.ndarray:
+        """uint8[3, H, W].
+
+        Raises:
+            DataError: it cannot be decoded; the message names it.
+        """
         source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
         try:
             with Image.open(source) as image:
-                return _upright(image).convert("RGB")
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+                return decode(image)
+        # Damaged files raise anything; each of it means that this one cannot be decoded.
+        except Exception as error:
             raise DataError(f"cannot decode {self.name}: {error}; remove or replace this file") from error
 
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says: the server turns what it is sent, so training must."""
-    try:
-        return ImageOps.exif_transpose(image)
-    # Metadata that cannot be read says nothing about the orientation; the pixels are fine.
-    except Exception:
-        return image
+    @property
+    def identity(self) -> bytes:
+        """The image's bytes; a file's name and size, which cost no reading, stand for its content."""
+        if isinstance(self.content, bytes):
+            return self.content
+        return f"{self.content.name}\0{self.content.stat().st_size}\0".encode(errors="surrogateescape")
 
 
 class LabelledImages:
@@ -79,20 +85,42 @@ class LabelledImages:
         return len(self.labels)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """uint8[N, 3, H, W] of the images at int64 `indices`.
+        """uint8[N, 3, H, W] of the images at int64 `indices`, wherever they are kept.
 
         Raises:
             DataError: naming a file that cannot be decoded.
         """
         if self._resident is not None:
-            return self._resident[indices]
+            return self._resident[indices.to(self._resident.device)]
         return self._decoded(indices.tolist())
+
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) that changes with the classes, the labels, the images and their order.
+
+        Images that are in memory count by their pixels, those of larger sets by `Encoded.identity`.
+        """
+        found = hashlib.sha256(json.dumps(self.classes).encode())
+        found.update(self.labels.numpy().data)
+        if self._resident is not None:
+            found.update(self._resident.numpy().data)
+        else:
+            for encoded in self._encoded:
+                found.update(encoded.identity)
+        return found.hexdigest()
+
+    def keep_on(self, device: torch.device) -> None:
+        """Keep the decoded images on a CUDA `device` where they take at most a quarter of its free memory."""
+        if self._resident is None or device.type != "cuda":
+            return
+        free, _ = torch.cuda.mem_get_info(device)
+        if self._resident.numel() <= free // 4:
+            self._resident = self._resident.to(device)
 
     def spread(self, count: int) -> LabelledImages:
         """`count` images of this set at even distances (folders are sorted by class), decoded."""
         count = min(count, len(self))
         kept = torch.arange(count) * len(self) // count
-        pixels = self.pixels(kept).numpy()
+        pixels = self.pixels(kept).cpu().numpy()
         return LabelledImages(pixels, self.labels[kept].numpy(), self.classes, self._decode, self.size)
 
     def batch(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -100,5 +128,5 @@ class LabelledImages:
         return self.pixels(indices).to(device).float() / 255.0, self.labels[indices].to(device)
 
     def _decoded(self, indices: Sequence[int]) -> Tensor:
-        images = list(self._threads.map(lambda index: self._decode(self._encoded[index].open()), indices))
+        images = list(self._threads.map(lambda index: self._encoded[index].decoded(self._decode), indices))
         return torch.from_numpy(np.stack(images))

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from torchvision import datasets
 
 from engines.preprocess import model_input
+from engines.rgb import upright_rgb
 from export.manifest import InputSpec
 from training.data.images import DataError, Encoded, LabelledImages
 
@@ -61,7 +62,8 @@ def _open(folder: Path, split: Split, dataset: str, spec: InputSpec) -> Labelled
 
 def _decoder(spec: InputSpec) -> Callable[[Image.Image], np.ndarray]:
     def decode(image: Image.Image) -> np.ndarray:
-        pixels: np.ndarray = np.rint(model_input(image, spec) * 255.0).astype(np.uint8)
+        photo = upright_rgb(image, shorter_side=spec.resize)
+        pixels: np.ndarray = np.rint(model_input(photo, spec) * 255.0).astype(np.uint8)
         return pixels
 
     return decode

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.data.images import DataError
+
 
 def generator(*key: int) -> torch.Generator:
     """A CPU generator keyed by whole numbers, such as (seed, epoch, step): the same key, the same numbers."""
@@ -20,11 +22,12 @@ def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Indices (train, held out): `count` images are held out, of each class its share.
 
     Raises:
-        ValueError: if that leaves fewer than half of the images for training.
+        DataError: if that leaves fewer than half of the images for training.
     """
     if 2 * count > len(labels):
-        raise ValueError(
-            f"data.holdout={count} would hold out more than half of the {len(labels)} training images"
+        raise DataError(
+            f"data.holdout={count} would hold out more than half of the {len(labels)} training images; "
+            f"at most {len(labels) // 2} are accepted"
         )
     order = torch.randperm(len(labels), generator=generator(seed, 1))
     by_class = order[torch.argsort(labels[order], stable=True)]

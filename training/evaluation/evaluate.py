@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal, get_args
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from probes.threat import Norm
 from training.classifier import TorchClassifier
+from training.cuda_settings import deterministic, full_precision
 from training.data.images import LabelledImages
 from training.data.split import generator
 from training.evaluation.attacks import (
@@ -30,9 +29,11 @@ from training.evaluation.figures import Evaluation
 from training.evaluation.gates import Measured, judge
 from training.evaluation.progress import Ledger
 from training.evaluation.trace import LossTrace
+from training.memory import out_of_memory_as
 
 AttackName = Literal["noise", "fgsm", "pgd-50-10", "autoattack"]
 ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
+_IMAGES = 1000
 _NOISE_DRAWS = 10
 _CONTROL_IMAGES = 200
 """The controls at other eps look for gross failures, so few images do."""
@@ -51,8 +52,10 @@ class EvaluationRequest:
 
     norm: Norm
     eps: float
-    n: int = 1000
-    attacks: tuple[str, ...] = ATTACKS
+    n: int | None = None
+    """None: 1000, or all of them where there are fewer."""
+    attacks: tuple[str, ...] | None = None
+    """Of `ATTACKS`. None: all that the data allows, which is said on the screen."""
     seed: int = 0
     batch_size: int = 250
 
@@ -70,21 +73,23 @@ def evaluate(
     """Measure `module` (images in [0, 1] to logits) in float32 and eval mode, and judge the figures.
 
     Raises:
-        EvaluationError: if there are too few images or classes, or an attack is unknown.
+        EvaluationError: if there are too few images or classes for what was asked for, an attack is unknown,
+            or the memory does not suffice.
     """
-    _check(request, images)
-    chosen = torch.randperm(len(images), generator=generator(request.seed, 7))[: request.n]
-    pixels, labels = images.batch(chosen, torch.device("cpu"))
-    test = TestImages(images=pixels, labels=labels, device=device, batch_size=request.batch_size)
-    module = module.to(device, memory_format=torch.channels_last).float().eval()  # type: ignore[call-overload]
     ledger = Ledger(request.norm, request.eps)
-    with _full_precision():
-        measured = _measure(module, test, request, ledger, classes=len(images.classes))
+    n, attacks = _settled(request, images, ledger)
+    too_large = f"lower --batch-size ({request.batch_size}) or --n ({n}) and evaluate again"
+    with deterministic(), full_precision(), out_of_memory_as(EvaluationError, too_large):
+        chosen = torch.randperm(len(images), generator=generator(request.seed, 7))[:n]
+        pixels, labels = images.batch(chosen, torch.device("cpu"))
+        test = TestImages(images=pixels, labels=labels, device=device, batch_size=request.batch_size)
+        module = module.to(device, memory_format=torch.channels_last).float().eval()  # type: ignore[call-overload]
+        measured = _measure(module, test, request, attacks, ledger, classes=len(images.classes))
     return Evaluation(
         subject=subject,
         weights_sha256=weights_sha256,
         dataset=dataset,
-        n=request.n,
+        n=n,
         seed=request.seed,
         figures=tuple(ledger.figures),
         gates=judge(measured),
@@ -93,10 +98,16 @@ def evaluate(
 
 
 def _measure(
-    module: nn.Module, test: TestImages, request: EvaluationRequest, ledger: Ledger, *, classes: int
+    module: nn.Module,
+    test: TestImages,
+    request: EvaluationRequest,
+    wanted: tuple[str, ...],
+    ledger: Ledger,
+    *,
+    classes: int,
 ) -> Measured:
     classifier = TorchClassifier(module)
-    threat, seed, wanted = (request.norm, request.eps), request.seed, request.attacks
+    threat, seed = (request.norm, request.eps), request.seed
     trace = LossTrace()
     with ledger.bar("clean", len(test.labels)):
         clean = correct(classifier, test)
@@ -148,27 +159,29 @@ def _measure(
     )
 
 
-def _check(request: EvaluationRequest, images: LabelledImages) -> None:
-    unknown = [name for name in request.attacks if name not in ATTACKS]
+def _settled(
+    request: EvaluationRequest, images: LabelledImages, ledger: Ledger
+) -> tuple[int, tuple[str, ...]]:
+    """How many images and which attacks; what was not asked for is what the data allows."""
+    n = min(_IMAGES, len(images)) if request.n is None else request.n
+    if not 1 <= n <= len(images):
+        raise EvaluationError(f"n={n} is not between 1 and the {len(images)} test images")
+    if not 0 < request.eps < math.inf:
+        raise EvaluationError(f"eps={request.eps} must be greater than 0 (in [0, 1] pixels, such as 8/255)")
+    if request.norm == "linf" and request.eps > 1:
+        raise EvaluationError(
+            f"eps={request.eps:g} in [0, 1] pixels is beyond any image; did you mean {request.eps:g}/255?"
+        )
+    attacks = ATTACKS if request.attacks is None else request.attacks
+    unknown = [name for name in attacks if name not in ATTACKS]
     if unknown:
         raise EvaluationError(f"unknown attack {unknown[0]!r}; accepted are: {', '.join(ATTACKS)}")
-    if not 1 <= request.n <= len(images):
-        raise EvaluationError(f"n={request.n} is not between 1 and the {len(images)} test images")
-    if not request.eps > 0:
-        raise EvaluationError(f"eps={request.eps} must be greater than 0 (in [0, 1] pixels, such as 8/255)")
-    if "autoattack" in request.attacks and len(images.classes) < MINIMUM_CLASSES:
-        raise EvaluationError(
-            f"AutoAttack's targeted losses need {MINIMUM_CLASSES} classes, "
-            f"the data has {len(images.classes)}; name the other attacks instead"
-        )
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """float32 products on CUDA, not TF32: rounded gradients can make a model look robust."""
-    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
+    if "autoattack" not in attacks or len(images.classes) >= MINIMUM_CLASSES:
+        return n, attacks
+    reason = (
+        f"AutoAttack's targeted losses need {MINIMUM_CLASSES} classes, the data has {len(images.classes)}"
+    )
+    if request.attacks is not None:
+        raise EvaluationError(f"{reason}; name the other attacks instead")
+    ledger.say(f"autoattack is left out: {reason}")
+    return n, tuple(name for name in attacks if name != "autoattack")

@@ -34,6 +34,10 @@ class Ledger:
             task = bars.add_task(name, total=total)
             yield lambda count: bars.advance(task, count)
 
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def add(self, name: str, flags: Tensor, *, clean: bool = False) -> None:
         """Keep the figure of bool[N] `flags` (right or not), measured since the last bar began."""
         figure = Figure(
@@ -45,4 +49,4 @@ class Ledger:
             seconds=round(time.monotonic() - self._started, 1),
         )
         self.figures.append(figure)
-        self._console.print(f"{name:<12} {figure.accuracy:7.2%}  {figure.seconds:6.0f} s", highlight=False)
+        self.say(f"{name:<12} {figure.accuracy:7.2%}  {figure.seconds:6.0f} s")

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+MOST_WIDTH = 4096
+MOST_BLOCKS = 64
+"""Typing errors beyond these would fill the memory before anything else fails."""
+
 
 def compact_resnet(
     *, widths: Sequence[int] = (48, 96, 192), blocks: Sequence[int] = (1, 1, 1), stem_stride: int = 2
@@ -20,11 +24,15 @@ def compact_resnet(
 
     Returns:
         The backbone (images to features [N, widths[-1]]) and the number of its features.
+
+    Raises:
+        ValueError: if a value is not accepted.
     """
-    if len(widths) != len(blocks) or not widths or min(*widths, *blocks) < 1 or stem_stride not in (1, 2):
-        raise ValueError(
-            "compact_resnet wants as many widths as blocks, all positive, and a stem_stride of 1 or 2"
-        )
+    whole = all(isinstance(value, int) for value in (*widths, *blocks))
+    if not whole or not 0 < len(widths) == len(blocks) or stem_stride not in (1, 2):
+        raise ValueError("wanted are whole numbers, as many widths as blocks, and a stem_stride of 1 or 2")
+    if not (1 <= min(widths) <= max(widths) <= MOST_WIDTH and 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS):
+        raise ValueError(f"widths must lie in 1 to {MOST_WIDTH}, blocks in 1 to {MOST_BLOCKS}")
     kernel = 3 if stem_stride == 1 else 4
     layers: list[nn.Module] = [
         nn.Conv2d(3, widths[0], kernel, stem_stride, padding=1, bias=False),

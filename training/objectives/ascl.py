@@ -4,37 +4,16 @@ predictions select.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from training.augment import crop_flip
-from training.contrastive import Distance, contrast, similarity
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
+from training.contrastive import contrast, similarity
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
 from training.objectives.projection import Projection
+from training.objectives.settings import AsclSettings, Selection
 from training.objectives.trades import kl_divergence
-from training.section import Section
-
-Selection: TypeAlias = Literal["global", "hard_local", "soft_local", "leaked_local"]
-
-
-class AsclSettings(Section):
-    """L = clean_weight CE(x) + CE(x') + contrast_weight SCL + divergence_weight KL(p(x) || p(x'))."""
-
-    name: Literal["ascl"] = "ascl"
-    selection: Selection = "leaked_local"
-    crops: int = Field(2, ge=1, le=2)
-    """Random crops of each image; each brings its clean and its adversarial version into the contrast."""
-    clean_weight: float = Field(0.0, ge=0.0)
-    contrast_weight: float = Field(1.0, ge=0.0)
-    divergence_weight: float = Field(0.2, ge=0.0)
-    """Per sample. The public code averages over classes too: its 2 is 0.2 for ten classes."""
-    temperature: float = Field(0.2, gt=0.0)
-    distance: Distance = "linf"
-    projection: int = Field(128, ge=2)
 
 
 class Ascl(TrainingObjective):
@@ -84,8 +63,10 @@ class Ascl(TrainingObjective):
                 "divergence": divergence.detach(),
                 **shares,
             },
-            clean_correct=correct(clean, labels) / settings.crops,
-            robust_correct=correct(adversarial, labels) / settings.crops,
+            correct={
+                "clean": count_correct(clean, labels) / settings.crops,
+                "robust": count_correct(adversarial, labels) / settings.crops,
+            },
         )
 
     def _contrast(
@@ -111,8 +92,8 @@ class Ascl(TrainingObjective):
 def select(labels: Tensor, predictions: Tensor, selection: Selection) -> tuple[Tensor, Tensor]:
     """Positives and negatives bool[N, N] of each anchor (row), with y its label and z its prediction.
 
-    global: same label; other label. hard_local: negatives that are predicted as y. soft_local: negatives that
-    are predicted as z. leaked_local: positives and negatives that are predicted as z. Never the anchor itself.
+    global: same label; other label. hard_local: negatives that are predicted as y. soft_local: negatives
+    that are predicted as z. leaked_local: positives and negatives that are. Never the anchor itself.
 
     Args:
         labels, predictions: int64[N].

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,16 +10,9 @@ from training.augment import crop_flip, simclr
 from training.classifier import attack_mode
 from training.contrastive import info_nce
 from training.objectives.objective import Batch, Context, Views
-from training.objectives.three_view import ThreeView, ThreeViewSettings
+from training.objectives.settings import CleadSettings
+from training.objectives.three_view import ThreeView
 from training.perturbation import Climb
-
-
-class CleadSettings(ThreeViewSettings):
-    """The three-view loss, and what perturbations maximise."""
-
-    name: Literal["clead"] = "clead"
-    climb: Literal["cross_entropy", "contrast", "sum"] = "cross_entropy"
-    """CE(f(v1), y), l(u, v1), or CE(f(v1), y) + weight * l(u, v1)."""
 
 
 class Clead(ThreeView):
@@ -50,12 +41,13 @@ class Clead(ThreeView):
         if self._climb == "cross_entropy":
             return context.perturbation.lose(clean, batch.labels, samples=samples, seed=seed)
         with torch.no_grad(), attack_mode(context.network):
-            anchors = self.projection(context.features(clean))
-        labels = batch.labels if settings.positives == "label" else None
+            anchors = context.processes.gather(self.projection(context.features(clean)))
+        labels, own = self._labels(batch), context.processes.part(len(anchors))
 
         def value(points: Tensor, _: Tensor) -> Tensor:
             features = context.features(points)
-            contrast = info_nce(anchors, self.projection(features), settings.temperature, labels=labels)
+            views = context.processes.gather(self.projection(features))
+            contrast = info_nce(anchors, views, settings.temperature, labels=labels)[own]
             if self._climb == "contrast":
                 return contrast
             cross_entropy = functional.cross_entropy(

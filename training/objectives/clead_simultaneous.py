@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 
 from training.augment import crop_flip, simclr
 from training.objectives.objective import Batch, Context, Views
-from training.objectives.three_view import ThreeView, ThreeViewSettings
-
-
-class CleadSimultaneousSettings(ThreeViewSettings):
-    """The three-view loss, descended by the parameters and climbed by the perturbations."""
-
-    name: Literal["clead_simultaneous"] = "clead_simultaneous"
-    replays: int = Field(4, ge=1)
-    """Updates in a row on each batch, each of the perturbation as well."""
+from training.objectives.settings import CleadSimultaneousSettings
+from training.objectives.three_view import ThreeView
 
 
 class CleadSimultaneous(ThreeView):
-    """The three-view loss, whose one backward pass updates the parameters (down) and the perturbations (up).
+    """The three-view loss, whose one backward pass moves the parameters down and the perturbations up.
 
-    The paper's abstract (arXiv 2510.27249) optimises both together; Free-AT (Shafahi et al., arXiv 1904.12843)
-    shows how: each batch is used `replays` times in a row, and the perturbation persists from one update to
-    the next, across batches too. Its step is `attack.step_size`; of `attack`, only eps and norm matter beside.
+    The paper's abstract (arXiv 2510.27249) optimises both together; Free-AT (Shafahi et al., arXiv
+    1904.12843) shows how: each batch is used `replays` times in a row, and the perturbation persists from one
+    update to the next, across batches too. Its step is `attack.step_size`; of `attack`, only eps and norm
+    matter beside.
     """
 
     def __init__(self, settings: CleadSimultaneousSettings, context: Context) -> None:

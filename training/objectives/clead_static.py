@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from training.adversarial_set import AdversarialSet, adversarial_set
@@ -15,19 +13,7 @@ from training.contrastive import three_view
 from training.data.images import LabelledImages
 from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views
 from training.objectives.projection import Projection
-from training.section import Section
-
-
-class CleadStaticSettings(Section):
-    """L = ( l(u, v1) + l(u, v2) ) / 2, without labels; a linear head is trained afterwards."""
-
-    name: Literal["clead_static"] = "clead_static"
-    surrogate: str = Field(min_length=1)
-    """Folder of the run, trained without perturbations, that the adversarial images are made against."""
-    attacks: tuple[Literal["fgsm", "pgd", "cw"], ...] = Field(("fgsm", "pgd", "cw"), min_length=1)
-    """Each image meets one of them, with the settings of `training.adversarial_set`."""
-    temperature: float = Field(0.1, gt=0.0)
-    projection: int = Field(128, ge=2)
+from training.objectives.settings import CleadStaticSettings
 
 
 class CleadStatic(TrainingObjective):

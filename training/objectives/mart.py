@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from training.augment import crop_flip
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
+from training.objectives.settings import MartSettings
 from training.objectives.trades import kl_divergence
-from training.section import Section
 
 _TINY = 1e-6
 """Keeps log(1 - p) finite when p rounds to 1."""
-
-
-class MartSettings(Section):
-    """L = BCE(f(x'), y) + weight (1 - p_y(x)) KL(p(x) || p(x'))."""
-
-    name: Literal["mart"] = "mart"
-    weight: float = Field(5.0, ge=0.0)
 
 
 class Mart(TrainingObjective):
@@ -50,8 +40,7 @@ class Mart(TrainingObjective):
         return StepLoss(
             loss=boosted + self._settings.weight * divergence,
             terms={"boosted_cross_entropy": boosted.detach(), "divergence": divergence.detach()},
-            clean_correct=correct(clean, labels),
-            robust_correct=correct(adversarial, labels),
+            correct={"clean": count_correct(clean, labels), "robust": count_correct(adversarial, labels)},
         )
 
 

@@ -61,10 +61,9 @@ class StepLoss:
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     """Detached scalars by name, this process's shares: parts of the loss before they are weighted, and other
     means over the batch that a researcher wants to see."""
-    clean_correct: Tensor | None = None
-    """Scalar: how many were classified correctly without perturbation. None where the objective does not ask."""
-    robust_correct: Tensor | None = None
-    """Scalar: how many were under the training attack."""
+    correct: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars: how many of this process's images were classified correctly, `clean` and `robust` (under the
+    training attack), as far as the objective looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class Context:
     perturbation: Perturbation
     batch_shape: tuple[int, int, int, int]
     """[B, 3, H, W] of the whole batch."""
-    processes: Processes = Processes()
+    processes: Processes = field(default_factory=Processes)
     autocast: bool = False
     """The passes run in bfloat16; logits, projections and losses are float32 always."""
 
@@ -83,13 +82,13 @@ class Context:
         """Backbone features [N, num_features], float32."""
         with self._precision(images):
             features = self.network.features(images)
-        return features.float()
+        return features.float() if self.autocast else features
 
     def logits(self, images: Tensor) -> Tensor:
         """float32[N, K]."""
         with self._precision(images):
             logits: Tensor = self.network(images)
-        return logits.float()
+        return logits.float() if self.autocast else logits
 
     def classify(self, features: Tensor) -> Tensor:
         """float32[N, K] from backbone features."""
@@ -120,9 +119,11 @@ class TrainingObjective(ABC):
 
     def prepare(self, images: LabelledImages, chosen: Tensor, folder: Path, device: torch.device) -> None:
         """Work that is done once, before the first step: on `images` at int64 `chosen`, kept in `folder`."""
+        return
 
     def after_backward(self, views: Views, batch: Batch) -> None:
         """Told when the gradients of the loss are there, those by the views that ask for one included."""
+        return
 
     @abstractmethod
     def views(self, batch: Batch) -> Views:
@@ -133,6 +134,6 @@ class TrainingObjective(ABC):
         """The network's loss on `views`."""
 
 
-def correct(logits: Tensor, labels: Tensor) -> Tensor:
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """How many of the labels have the largest logit."""
     return (logits.detach().argmax(1) == labels).sum()

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
 from torch.nn import functional
 
 from training.augment import crop_flip
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
-from training.section import Section
-
-
-class PgdAtSettings(Section):
-    """L = CE(f(x'), y)."""
-
-    name: Literal["pgd_at"] = "pgd_at"
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
+from training.objectives.settings import PgdAtSettings
 
 
 class PgdAt(TrainingObjective):
@@ -40,4 +30,6 @@ class PgdAt(TrainingObjective):
         cross_entropy = functional.cross_entropy(
             logits, batch.labels, label_smoothing=self._settings.label_smoothing, reduction="none"
         )
-        return StepLoss(loss=self.context.share(cross_entropy), robust_correct=correct(logits, batch.labels))
+        return StepLoss(
+            loss=self.context.share(cross_entropy), correct={"robust": count_correct(logits, batch.labels)}
+        )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from training.augment import crop_flip, simclr, trivial_wide
@@ -13,16 +10,8 @@ from training.classifier import attack_mode
 from training.contrastive import contrast, similarity
 from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views
 from training.objectives.projection import Projection
+from training.objectives.settings import RSupConSettings
 from training.perturbation import Climb
-from training.section import Section
-
-
-class RSupConSettings(Section):
-    """L = S(adv(t, s); adv(t, s) and b) + S(b; adv(t, s))."""
-
-    name: Literal["rsupcon"] = "rsupcon"
-    temperature: float = Field(0.07, gt=0.0)
-    projection: int = Field(128, ge=2)
 
 
 class RSupCon(TrainingObjective):
@@ -42,13 +31,21 @@ class RSupCon(TrainingObjective):
     def views(self, batch: Batch) -> Views:
         strong = torch.cat([batch.augmented(trivial_wide), batch.augmented(simclr)])
         base = batch.augmented(crop_flip)
-        with torch.no_grad(), attack_mode(self.context.network):
-            fixed = self.projection(self.context.features(torch.cat([strong, base])))
-        labels = batch.labels.repeat(2)
+        context, processes, count = self.context, self.context.processes, len(base)
+        with torch.no_grad(), attack_mode(context.network):
+            clean = self.projection(context.features(torch.cat([strong, base])))
+        # Gathered view by view: of t, s and b the whole batch.
+        fixed = torch.cat([processes.gather(view) for view in clean.split(count)])
+        labels = processes.gather(batch.labels)
+        first = processes.rank * count
+        own = torch.arange(first, first + count, device=base.device)
+        own = torch.cat([own, own + len(labels)])
 
         def value(points: Tensor, rows: Tensor) -> Tensor:
-            anchors = self.projection(self.context.features(points))
-            return self.supervised(anchors, fixed, labels[rows], batch.labels.repeat(3), own=rows)
+            anchors = self.projection(context.features(points))
+            return self.supervised(
+                anchors, fixed, batch.labels.repeat(2)[rows], labels.repeat(3), own=own[rows]
+            )
 
         adversarial = self.context.perturbation.climb(
             Climb(value),

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
 from torch.nn import functional
 
 from training.augment import crop_flip
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
-from training.section import Section
-
-
-class StandardSettings(Section):
-    """L = CE(f(x), y)."""
-
-    name: Literal["standard"] = "standard"
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
+from training.objectives.settings import StandardSettings
 
 
 class Standard(TrainingObjective):
@@ -34,4 +24,6 @@ class Standard(TrainingObjective):
         cross_entropy = functional.cross_entropy(
             logits, batch.labels, label_smoothing=self._settings.label_smoothing, reduction="none"
         )
-        return StepLoss(loss=self.context.share(cross_entropy), clean_correct=correct(logits, batch.labels))
+        return StepLoss(
+            loss=self.context.share(cross_entropy), correct={"clean": count_correct(logits, batch.labels)}
+        )

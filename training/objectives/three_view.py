@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from training.contrastive import three_view
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
 from training.objectives.projection import Projection
-from training.section import Section
-
-
-class ThreeViewSettings(Section):
-    """L = CE(f(v1), y) + weight * three-view InfoNCE."""
-
-    weight: float = Field(0.5, ge=0.0)
-    temperature: float = Field(0.1, gt=0.0)
-    projection: int = Field(128, ge=2)
-    positives: Literal["instance", "label"] = "instance"
-    """Whether only views of one image attract each other, or all images of one class."""
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+from training.objectives.settings import ThreeViewSettings
 
 
 class ThreeView(TrainingObjective):
@@ -54,8 +40,10 @@ class ThreeView(TrainingObjective):
         return StepLoss(
             loss=cross_entropy + settings.weight * contrast,
             terms={"cross_entropy": cross_entropy.detach(), "contrast": contrast.detach()},
-            clean_correct=correct(clean, batch.labels),
-            robust_correct=correct(adversarial, batch.labels),
+            correct={
+                "clean": count_correct(clean, batch.labels),
+                "robust": count_correct(adversarial, batch.labels),
+            },
         )
 
     def _labels(self, batch: Batch) -> Tensor | None:

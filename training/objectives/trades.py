@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from training.augment import crop_flip
 from training.classifier import attack_mode
-from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, correct
+from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
+from training.objectives.settings import TradesSettings
 from training.perturbation import Climb
-from training.section import Section
-
-
-class TradesSettings(Section):
-    """L = CE(f(x), y) + beta KL(p(x) || p(x'))."""
-
-    name: Literal["trades"] = "trades"
-    beta: float = Field(6.0, ge=0.0)
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
 
 
 class Trades(TrainingObjective):
@@ -47,8 +36,10 @@ class Trades(TrainingObjective):
         return StepLoss(
             loss=cross_entropy + self._settings.beta * divergence,
             terms={"cross_entropy": cross_entropy.detach(), "divergence": divergence.detach()},
-            clean_correct=correct(clean, batch.labels),
-            robust_correct=correct(adversarial, batch.labels),
+            correct={
+                "clean": count_correct(clean, batch.labels),
+                "robust": count_correct(adversarial, batch.labels),
+            },
         )
 
 

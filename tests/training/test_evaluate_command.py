@@ -1,0 +1,84 @@
+"""`clead evaluate` with its defaults, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from tests.serving import pictures
+
+RECIPE = """
+name = "pair"
+data = { dataset = "pair", holdout = 10 }
+network = { name = "compact_resnet", options = { widths = [4], blocks = [1] } }
+objective = { name = "clead", projection = 4 }
+attack = { steps = 1 }
+optimiser = { epochs = 1, batch_size = 10 }
+selection = { steps = 1 }
+"""
+
+
+def _clead(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="clead")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run on two classes, and its data: 24 images to train on and 6 to test with."""
+    root = tmp_path_factory.mktemp("pair")
+    for split, count in (("train", 12), ("test", 3)):
+        for name in ("a", "b"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = pictures.noise((32, 32), seed=number + 100 * (name == "b"))
+                image.save(root / split / name / f"{number}.png")
+    (root / "pair.toml").write_text(RECIPE, encoding="utf-8")
+    trained = _clead(
+        "train", root / "pair.toml", "--data-dir", root, "--out", root / "run", "--device", "cpu"
+    )
+    assert trained.exit_code == 0, trained.output
+    return root / "run", root
+
+
+def test_two_classes_and_six_images_are_measured_as_far_as_they_go(pair: tuple[Path, Path]) -> None:
+    run, data = pair
+    result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert "autoattack is left out" in result.stderr
+    evaluation = json.loads(result.stdout)
+    assert evaluation["n"] == 6
+    assert [figure["name"] for figure in evaluation["figures"]] == ["clean", "noise", "fgsm", "pgd-50-10"]
+    assert evaluation["robust"] is False
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--attacks", "autoattack", "need 4 classes, the data has 2"), ("--n", "7", "the 6 test images")],
+)
+def test_what_is_asked_for_and_cannot_be_is_an_error(
+    pair: tuple[Path, Path], option: str, value: str, message: str
+) -> None:
+    run, data = pair
+    result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", option, value)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("eps", ["eight", "8/0", "0", "-1/255", "nan", "inf", ""])
+def test_an_eps_that_is_none_is_a_usage_error(pair: tuple[Path, Path], eps: str) -> None:
+    run, data = pair
+    result = _clead("evaluate", run, "--data-dir", data, "--eps", eps)
+    assert result.exit_code == 2
+    assert "Invalid value for '--eps'" in result.stderr
+
+
+def test_an_eps_is_read_as_in_a_recipe(pair: tuple[Path, Path]) -> None:
+    run, data = pair
+    options = ["--attacks", "fgsm", "--eps", "2/255", "--device", "cpu", "--json", "-"]
+    result = _clead("evaluate", run, "--data-dir", data, *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["figures"][1]["eps"] == 2 / 255

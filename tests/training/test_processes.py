@@ -1,0 +1,73 @@
+"""Training in two processes is training in one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.batches import make_network
+from tests.training.phase_steps import OBJECTIVES, trained
+from training.checkpoint import read_checkpoint
+from training.phases import TrainingError, build_phase
+from training.processes import Processes
+from training.recipe import Recipe
+from training.run_folder import BEST, LAST
+
+ROOT = Path(__file__).parents[2]
+CLEAD = "from cli.main import main; main()"
+
+
+def _torchrun(*arguments: str) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launcher, *arguments], cwd=ROOT, env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what two processes trained."""
+    folder = tmp_path_factory.mktemp("processes")
+    _torchrun(str(ROOT / "tests" / "training" / "phase_steps.py"), str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_processes_end_where_one_does(in_two_processes: Path, name: str) -> None:
+    together = load_file(in_two_processes / f"{name}-2.safetensors")
+    alone = trained(OBJECTIVES[name], Processes())
+    assert together.keys() == alone.keys()
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, rtol=1e-9, atol=1e-12)
+
+
+def test_torchrun_trains_a_recipe(tiny_recipe_file: Path, data_dir: Path, tmp_path: Path) -> None:
+    launch = tmp_path / "launch.py"
+    launch.write_text(CLEAD, encoding="utf-8")
+    options = ["train", str(tiny_recipe_file), "--data-dir", str(data_dir), "--device", "cpu"]
+    options += ["--set", "optimiser.epochs=1"]
+    _torchrun(str(launch), *options, "--out", str(tmp_path / "two"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, str(launch), *options, "--out", str(tmp_path / "one")],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+    (two,) = read_checkpoint(tmp_path / "two" / LAST)[1].progress.history
+    (one,) = read_checkpoint(tmp_path / "one" / LAST)[1].progress.history
+    # In float32 the weights drift apart by rounding; the figures tell whether both did the same.
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-2)
+    assert two["loss_contrast"] == pytest.approx(one["loss_contrast"], rel=1e-2)
+    assert two["held_out_clean"] == pytest.approx(one["held_out_clean"], abs=0.1)
+    assert (tmp_path / "two" / BEST).exists()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe: Recipe) -> None:
+    with pytest.raises(TrainingError, match=r"optimiser\.batch_size=60 is not divisible by the 7 processes"):
+        build_phase(tiny_recipe, 0, make_network(), training_images=180, processes=Processes(count=7))

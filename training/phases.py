@@ -1,0 +1,98 @@
+"""The phases of a run, as its recipe has them: one, or an encoder's and then its linear head's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from training.batch_norm import share_batch_norm
+from training.checkpoint import load_run
+from training.networks import build_network
+from training.networks.network import Network
+from training.objectives.build import build_objective
+from training.objectives.objective import Context
+from training.perturbation import Perturbation
+from training.phase import Phase
+from training.processes import Processes
+from training.recipe import Head, Optimiser, Recipe
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to change."""
+
+
+def phase_settings(recipe: Recipe) -> tuple[Optimiser, ...]:
+    """The settings of each phase, in order."""
+    return (recipe.optimiser,) if recipe.head is None else (recipe.optimiser, recipe.head)
+
+
+def initial_network(
+    recipe: Recipe, classes: tuple[str, ...], device: torch.device, processes: Processes
+) -> Network:
+    """The network with which a run begins: drawn by its seed, or that of the run it starts from.
+
+    Raises:
+        RecipeError: the network is unknown or its options are.
+        CheckpointError: there is no run to start from.
+        TrainingError: that run has another network or other classes.
+    """
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.network.name, len(classes), recipe.network.options)
+    if recipe.start is not None:
+        earlier = load_run(Path(recipe.start))
+        if earlier.recipe.network != recipe.network or earlier.classes != classes:
+            raise TrainingError(
+                f"start = {recipe.start!r} has another network or other classes than this recipe and its data"
+            )
+        network.load_state_dict(earlier.network.state_dict())
+    if processes.count > 1:
+        share_batch_norm(network, processes)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.compile and device.type == "cuda":
+        network.backbone.compile()
+    return network
+
+
+def build_phase(
+    recipe: Recipe, index: int, network: Network, *, training_images: int, processes: Processes
+) -> Phase:
+    """Phase number `index`, ready to begin with `network` as it is.
+
+    Raises:
+        TrainingError: the batch size does not suit the data or the processes.
+    """
+    settings = phase_settings(recipe)[index]
+    name = "head" if isinstance(settings, Head) else "optimiser"
+    _check_batch_size(f"{name}.batch_size={settings.batch_size}", settings, training_images, processes)
+    device = next(network.parameters()).device
+    autocast, size = device.type == "cuda", recipe.data.size
+    context = Context(
+        network=network,
+        perturbation=Perturbation(recipe.attack, network, autocast=autocast),
+        processes=processes,
+        batch_shape=(settings.batch_size, 3, size, size),
+        autocast=autocast,
+    )
+    objective = build_objective(
+        settings.objective if isinstance(settings, Head) else recipe.objective, context
+    )
+    objective.modules.to(device)
+    return Phase(
+        name,
+        settings,
+        objective,
+        network,
+        # The last, smaller batch of an epoch is left out: contrast and batch norm depend on the batch size.
+        steps=training_images // settings.batch_size * objective.replays,
+        processes=processes,
+        frozen=network.backbone if isinstance(settings, Head) else None,
+        frozen_batch_norm=isinstance(settings, Head) and settings.batch_norm == "eval",
+    )
+
+
+def _check_batch_size(text: str, settings: Optimiser, training_images: int, processes: Processes) -> None:
+    if settings.batch_size > training_images:
+        raise TrainingError(f"{text} is larger than the {training_images} training images")
+    if settings.batch_size % processes.count:
+        raise TrainingError(f"{text} is not divisible by the {processes.count} processes")

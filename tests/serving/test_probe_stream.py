@@ -27,7 +27,8 @@ from tests.serving.color_bundle import write_color_bundle
 from tests.serving.conftest import Server, running_server
 
 IMAGE = pictures.plain((140, 120, 10))
-LARGE_SIDE = 512
+# Large enough for an adversarial image of 5 MB, which no buffer of the kernel or the server holds.
+LARGE_SIDE = 1152
 PROGRESS = {"gradient_evaluations": 1, "bound": 2, "held": None, "flipped": None}
 
 
@@ -148,7 +149,6 @@ def test_a_socket_that_nobody_reads_loses_its_place(tmp_path: Path) -> None:
     ).encode()
     with running_server(tmp_path / "home", {"CLEAD_MODELS_DIR": str(tmp_path / "models")}) as server:
         with socket.socket() as connection:
-            # No buffer on the way holds the image of the answer.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             connection.connect(("127.0.0.1", server.port))
             connection.sendall(head + image)

@@ -73,7 +73,9 @@ class ModelRegistry:
         self._refused: dict[str, _Refusal] = {}
         self._resolved: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
-        self._loading = threading.RLock()
+        self._loading = threading.Lock()
+        # Apart from `_loading`: what is known about the models is answered while an engine takes its time.
+        self._verifying = threading.Lock()
 
     def default_reference(self) -> str:
         """The model that answers when a request names none.
@@ -120,7 +122,7 @@ class ModelRegistry:
             Problem: model_not_found or model_unavailable.
         """
         ref = self._resolve(reference)
-        with self._loading:
+        with self._verifying:
             refusal = self._refused.get(ref)
             if refusal is not None and time.monotonic() < refusal.until:
                 raise refusal.problem()

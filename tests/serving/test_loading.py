@@ -116,7 +116,7 @@ def test_an_engine_that_comes_up_later_is_found(triton: Triton, tmp_path: Path) 
         assert _until_200(server, "other").json["model"]["name"] == "other"
 
 
-def test_the_manifest_is_answered_while_the_engine_starts(models_dir: Path) -> None:
+def test_the_manifest_is_answered_while_the_engine_starts_and_when_it_fails(models_dir: Path) -> None:
     starting, answered = threading.Event(), threading.Event()
 
     def start(_: Bundle) -> Engine:
@@ -137,3 +137,6 @@ def test_the_manifest_is_answered_while_the_engine_starts(models_dir: Path) -> N
         with pytest.raises(Problem, match="answered meanwhile"):
             loading.result()
         reading.join()
+    assert registry.bundle("colors").manifest.name == "colors"
+    with pytest.raises(Problem, match="answered meanwhile"):
+        registry.get("colors")

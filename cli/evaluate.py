@@ -19,7 +19,7 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     """Read before anything is loaded, as it is read in a recipe."""
     if text is None:
         return None
-    from training.section import pixels
+    from probes.pixels import pixels
 
     try:
         eps = pixels(text)

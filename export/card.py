@@ -72,7 +72,7 @@ def _use(description: Description) -> str:
 def _provenance(description: Description) -> str:
     provenance = description.provenance
     return (
-        f"Seed {provenance.seed}, code {provenance.commit}, exported {provenance.created}. The full recipe "
+        f"Seed {provenance.seed}, code {provenance.commit}, created {provenance.created}. The full recipe "
         "is in manifest.json, with the sha256 of every file of this bundle."
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,7 +162,9 @@ def export_network(
     folded = fold_batch_norm(network)
     if measurement is not None:
         measurement.check_subject(
-            weights_sha256=weights_sha256(folded), dataset=description.provenance.dataset
+            weights_sha256=weights_sha256(folded),
+            dataset=description.provenance.dataset,
+            threat=description.threat,
         )
         description = description.model_copy(
             update={
@@ -173,11 +176,10 @@ def export_network(
     files = bundle_files(folded, description, images=images, labels=labels)
     with tempfile.TemporaryDirectory(prefix="clead-export-") as staging:
         staged = write_bundle(Path(staging) / description.name, description, files)
-        engine = load_engine(staged, EngineOptions(engine="cpu"))
-        parity = check_parity(
-            folded, engine, images, norm=description.threat.norm, eps=description.threat.eps
-        )
-        engine.close()
+        with closing(load_engine(staged, EngineOptions(engine="cpu"))) as engine:
+            parity = check_parity(
+                folded, engine, images, norm=description.threat.norm, eps=description.threat.eps
+            )
     return Export(bundle=write_bundle(out, description, files), parity=parity)
 
 

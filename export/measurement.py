@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from export.manifest import BundleError, Check, Metric, Record, Text
+from export.manifest import BundleError, Check, Metric, Record, Text, ThreatSpec
 
 
 class _Figure(Metric):
@@ -41,8 +41,11 @@ class Measurement(Record):
             words += ["--norm", str(attacks[0].norm), "--eps", repr(attacks[0].eps)]
         return shlex.join(words)
 
-    def check_subject(self, *, weights_sha256: str, dataset: str) -> None:
-        """Raises BundleError unless it was these weights that were measured, on this data set."""
+    def check_subject(self, *, weights_sha256: str, dataset: str, threat: ThreatSpec) -> None:
+        """Raises BundleError unless it was these weights that were measured, on this data, under this threat.
+
+        Figures at a smaller eps than the one trained for would make a model look more robust than it is.
+        """
         if self.weights_sha256 != weights_sha256:
             raise BundleError(
                 "this evaluation measured other weights: those of sha256 "
@@ -54,6 +57,13 @@ class Measurement(Record):
                 f"this evaluation was made on {self.dataset}, but the model is one of {dataset}; "
                 "run clead evaluate on what you export"
             )
+        for figure in self.figures:
+            if figure.norm is not None and (figure.norm, figure.eps) != (threat.norm, threat.eps):
+                raise BundleError(
+                    f"{figure.name} was measured at {figure.norm} eps {figure.eps:g}, but the model was "
+                    f"trained for {threat.norm} eps {threat.eps:g}; run clead evaluate without --norm and "
+                    "--eps"
+                )
 
 
 def read_measurement(path: Path) -> Measurement:

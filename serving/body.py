@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
@@ -101,23 +101,44 @@ def _counted(receive: Receive, max_bytes: int) -> Receive:
     return counting
 
 
+class _Parser(MultiPartParser):
+    """Starlette's parser, which by itself takes a body that was cut off for one without its last part."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        """Called at the closing boundary."""
+        self.complete = True
+
+
 async def _multipart(request: Request, max_images: int) -> Upload:
+    # One file more than allowed is let through, so that the answer can say which limit was passed.
+    parser = _Parser(
+        request.headers,
+        request.stream(),
+        max_files=max_images + 1,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
+    )
     try:
-        # One file more than allowed is let through, so that the answer can say which limit was passed.
-        form = await request.form(
-            max_files=max_images + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-        )
+        form = await parser.parse()
     except (Problem, ClientDisconnect):
         raise
-    except HTTPException as error:
-        code = "too_many_images" if "Too many files" in error.detail else "malformed_multipart"
-        raise Problem(code, f"{error.detail} Send at most {max_images} files named '{IMAGE_PART}'.") from None
+    except MultiPartException as error:
+        code = "too_many_images" if "Too many files" in error.message else "malformed_multipart"
+        raise Problem(
+            code, f"{error.message} Send at most {max_images} files named '{IMAGE_PART}'."
+        ) from None
     # The parser meets hostile bytes before any check of ours: whatever it trips over is a malformed body.
     except Exception as error:
         raise Problem(
             "malformed_multipart", "the multipart body cannot be parsed: let an HTTP library write it"
         ) from error
     try:
+        if not parser.complete:
+            raise Problem(
+                "malformed_multipart", "the multipart body ends before its closing boundary: send all of it"
+            )
         return await _upload_of(form.multi_items(), max_images)
     finally:
         await form.close()

@@ -7,6 +7,7 @@ ever tried (Pillow's advice for untrusted files).
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 from PIL import Image
@@ -20,7 +21,10 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 # Each scan of a progressive JPEG passes over the whole image again; cameras and encoders write about ten.
 # Thousands fit into a small file and would keep a decoder busy for minutes.
 MAX_JPEG_SCANS = 100
-_START_OF_SCAN = b"\xff\xda"
+MAX_JPEG_SEGMENTS = 2000
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+# Two bytes that begin a segment or end the image. Compressed data between segments holds no such pair.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 
 
 def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
@@ -68,10 +72,11 @@ def _open(data: bytes) -> Image.Image:
             f"the bytes are not an image of an accepted format; send {ACCEPTED}",
             accepted=list(MEDIA_TYPES),
         )
-    if data.startswith(b"\xff\xd8") and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+    if data.startswith(b"\xff\xd8") and _has_many_scans(data):
         raise Problem(
             "image_broken",
-            f"the JPEG has more than {MAX_JPEG_SCANS} scans: save it again with an ordinary encoder",
+            f"the JPEG has more than {MAX_JPEG_SCANS} scans or {MAX_JPEG_SEGMENTS} segments: save it again "
+            "with an ordinary encoder",
             limit=MAX_JPEG_SCANS,
         )
     try:
@@ -82,6 +87,22 @@ def _open(data: bytes) -> Image.Image:
         ) from error
     except Exception as error:
         raise _broken() from error
+
+
+def _has_many_scans(jpeg: bytes) -> bool:
+    # Counting the bytes is fast and never too low. But what a camera hides in a segment, or appends after the
+    # image (a film, a second picture), may hold them by chance: then the segments are walked through.
+    if jpeg.count(_START_OF_SCAN) <= MAX_JPEG_SCANS:
+        return False
+    scans, position = 0, 0
+    for _ in range(MAX_JPEG_SEGMENTS):
+        found = _JPEG_MARKER.search(jpeg, position)
+        if found is None or found[0] == _END_OF_IMAGE:
+            return scans > MAX_JPEG_SCANS
+        scans += found[0] == _START_OF_SCAN
+        length = int.from_bytes(jpeg[found.end() : found.end() + 2])
+        position = found.end() + max(2, length)
+    return True
 
 
 def _has_signature(data: bytes) -> bool:

@@ -117,7 +117,7 @@ class Place:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise deadline_exceeded("no answer before the deadline, for the server is busy") from None
+            raise deadline_exceeded("the answer was not ready before the deadline") from None
 
     def _work_ended(self, _: Future[T]) -> None:
         # A loop that has closed has no places left to count.

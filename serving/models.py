@@ -73,7 +73,9 @@ class ModelRegistry:
         self._refused: dict[str, _Refusal] = {}
         self._resolved: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
-        self._loading = threading.RLock()
+        self._loading = threading.Lock()
+        # Apart from `_loading`: what is known about the models is answered while an engine takes its time.
+        self._verifying = threading.Lock()
 
     def default_reference(self) -> str:
         """The model that answers when a request names none.
@@ -93,6 +95,7 @@ class ModelRegistry:
         with self._loading:
             if (model := self._recent(ref)) is not None:
                 return model
+            self._check_refused(ref)
             bundle = self.bundle(ref)
             try:
                 engine = self._load_engine(bundle)
@@ -114,17 +117,15 @@ class ModelRegistry:
         return self._recent(self._resolve(reference))
 
     def bundle(self, reference: str) -> Bundle:
-        """The verified bundle, without an engine.
+        """The verified bundle, without an engine, and whether or not one starts.
 
         Raises:
             Problem: model_not_found or model_unavailable.
         """
         ref = self._resolve(reference)
-        with self._loading:
-            refusal = self._refused.get(ref)
-            if refusal is not None and time.monotonic() < refusal.until:
-                raise refusal.problem()
+        with self._verifying:
             if ref not in self._bundles:
+                self._check_refused(ref)
                 try:
                     self._bundles[ref] = load_bundle(resolve_bundle(self._settings.models_dir, ref))
                 except BundleError as error:
@@ -181,6 +182,11 @@ class ModelRegistry:
             wanted = "no model is chosen" if reference is None else f"there is no model {reference[:80]!r}"
             raise Problem("model_not_found", f"{wanted}; accepted are: {there}") from error
         return f"{path.parent.name}/{path.name}"
+
+    def _check_refused(self, ref: str) -> None:
+        refusal = self._refused.get(ref)
+        if refusal is not None and time.monotonic() < refusal.until:
+            raise refusal.problem()
 
     def _refuse(self, ref: str, error: Exception, *, lasts_s: float) -> Problem:
         # Absolute paths are nobody's business over HTTP; the name of the file is enough to repair it.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast, get_args
 
 from export.bundle import Manifest
+from probes.pixels import pixels
 from probes.probe import gradient_evaluations_bound
 from probes.request import LOSSES, Evidence, Include, LossName, ProbeError, ProbeRequest
 from probes.threat import Norm
@@ -119,8 +120,11 @@ def _eps_list(values: Mapping[str, str], *, cap: float, most: int) -> tuple[floa
 
 
 def _eps(name: str, text: str, *, cap: float) -> float:
-    value = _fraction(text.strip())
-    if value is None or not 0 <= value <= cap:
+    try:
+        value = pixels(text.strip()[:64])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= cap:
         raise invalid(
             name,
             f"{name} is {text.strip()[:40]!r}; give numbers from 0 to {cap:g}, as 8/255 or 0.031 "
@@ -128,15 +132,6 @@ def _eps(name: str, text: str, *, cap: float) -> float:
             limit=cap,
         )
     return value
-
-
-def _fraction(text: str) -> float | None:
-    numerator, slash, denominator = text[:64].partition("/")
-    try:
-        value = float(numerator) / (float(denominator) if slash else 1.0)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _class(values: Mapping[str, str], name: str, classes: Sequence[str]) -> int | None:

@@ -156,7 +156,14 @@ def test_exporting_from_itself(exported: Export, models: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"weights_sha256": "0" * 64}, "measured other weights"), ({"dataset": "cifar100"}, "made on cifar100")],
+    [
+        ({"weights_sha256": "0" * 64}, "measured other weights"),
+        ({"dataset": "cifar100"}, "made on cifar100"),
+        (
+            {"figures": [{"name": "fgsm", "accuracy": 0.6, "n": 9, "norm": "linf", "eps": 0.001}]},
+            "measured at linf eps 0.001, but the model was trained for linf eps 0.0313725",
+        ),
+    ],
 )
 def test_figures_of_something_else_are_refused(
     exported: Export, tmp_path: Path, change: dict[str, object], message: str

@@ -83,7 +83,7 @@ def write_color_bundle(models_dir: Path, *, name: str = NAME, version: str = "1"
 
 
 def _sample(side: int) -> dict[str, np.ndarray]:
-    images = np.random.default_rng(0).random((4, 3, side, side)).astype(np.float32)
+    images = np.random.default_rng(0).random((2, 3, side, side)).astype(np.float32)
     logits = SCALE * images.mean(axis=(2, 3))
     label = logits.argmax(axis=1).astype(np.int64)
     rival = np.argsort(logits, axis=1)[:, -2]
@@ -91,8 +91,8 @@ def _sample(side: int) -> dict[str, np.ndarray]:
     return {
         "images": images,
         "label": label,
-        "target": np.full(4, -1, np.int64),
-        "loss": np.ones(4, np.int64),
+        "target": np.full(2, -1, np.int64),
+        "loss": np.ones(2, np.int64),
         "logits": logits.astype(np.float32),
         "loss_value": (np.sort(logits)[:, -2] - np.sort(logits)[:, -1]).astype(np.float32),
         "gradient": np.broadcast_to(corner[:, :, None, None], images.shape).astype(np.float32).copy(),

@@ -128,6 +128,15 @@ def test_bad_forms_get_a_clear_problem(
     _problem(ask(server.port, "POST", "/classify", *form(parts)), code)
 
 
+def test_a_form_that_was_cut_off_is_not_taken_for_one_with_fewer_images(server: Server) -> None:
+    body, content_type = form([("image", "a.png", IMAGE), ("image", "b.png", IMAGE)])
+
+    whole = ask(server.port, "POST", "/classify", body.removesuffix(b"\r\n"), content_type)
+    assert len(whole.json["predictions"]) == 2
+    for cut in (4, 100):
+        _problem(ask(server.port, "POST", "/classify", body[:-cut], content_type), "malformed_multipart")
+
+
 def test_the_broken_one_of_several_images_is_named(server: Server) -> None:
     parts = [("image", "a.png", IMAGE), ("image", "b.png", IMAGE[:40])]
 

@@ -7,12 +7,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from engines.engine import Engine, EngineError
+from export.bundle import Bundle
 from export.triton_repository import write_triton_repository
+from serving.models import ModelRegistry
+from serving.problems import Problem
+from serving.settings import Settings
 from tests.engines.triton_server import Behaviour, triton_server
 from tests.serving import pictures
 from tests.serving.asking import Reply, ask
@@ -108,3 +114,29 @@ def test_an_engine_that_comes_up_later_is_found(triton: Triton, tmp_path: Path) 
         assert int(refused.headers["retry-after"]) >= 1
         (tmp_path / "other").rename(away["other"])
         assert _until_200(server, "other").json["model"]["name"] == "other"
+
+
+def test_the_manifest_is_answered_while_the_engine_starts_and_when_it_fails(models_dir: Path) -> None:
+    starting, answered = threading.Event(), threading.Event()
+
+    def start(_: Bundle) -> Engine:
+        starting.set()
+        # Only a registry that answers meanwhile lets this end in time.
+        raise EngineError("answered meanwhile" if answered.wait(20) else "kept waiting")
+
+    def read() -> None:
+        registry.bundle("colors")
+        answered.set()
+
+    registry = ModelRegistry(Settings(models_dir=models_dir), start)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(registry.get, None)
+        assert starting.wait(20)
+        reading = threading.Thread(target=read)
+        reading.start()
+        with pytest.raises(Problem, match="answered meanwhile"):
+            loading.result()
+        reading.join()
+    assert registry.bundle("colors").manifest.name == "colors"
+    with pytest.raises(Problem, match="answered meanwhile"):
+        registry.get("colors")

@@ -6,7 +6,7 @@ import pytest
 
 from training.networks import build_network
 from training.recipe import find_recipe, read_recipe, recipe_from
-from training.section import RecipeError, pixels
+from training.section import RecipeError
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -104,19 +104,6 @@ def test_unknown_networks_and_options_are_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         build_network(name, 10, options)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("8/255", 8 / 255), (" 8 / 255 ", 8 / 255), ("0.5/255", 0.5 / 255), ("3e-2", 0.03)]
-)
-def test_pixels_are_numbers_and_fractions(text: str, value: float) -> None:
-    assert pixels(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "eight", "8/", "/255", "8/0", "1/2/3", "nan", "inf", "1e999999999"])
-def test_other_pixels_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a number or a fraction such as '8/255'"):
-        pixels(text)
 
 
 def test_a_run_may_go_on_with_other_settings_of_the_machine_only() -> None:

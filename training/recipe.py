@@ -49,8 +49,8 @@ class Optimiser(Section):
     learning_rate: float = Field(0.1, gt=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(5e-4, ge=0.0)
-    schedule: Literal["one_cycle", "step"] = "one_cycle"
-    """After the warm-up: falling linearly to zero, or multiplied by `decay` at each milestone."""
+    schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
+    """After the warm-up: down to zero, linearly or along a cosine, or times `decay` at each milestone."""
     warmup: float = Field(0.2, ge=0.0, lt=1.0)
     """Share of all steps during which the learning rate rises from zero."""
     milestones: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.5, 0.75)
@@ -69,7 +69,7 @@ class Head(Optimiser):
 
     epochs: int = Field(10, ge=1)
     weight_decay: float = Field(0.0, ge=0.0)
-    schedule: Literal["one_cycle", "step"] = "step"
+    schedule: Literal["one_cycle", "cosine", "step"] = "step"
     warmup: float = Field(0.0, ge=0.0, lt=1.0)
     objective: Annotated[StandardSettings | PgdAtSettings | TradesSettings, Field(discriminator="name")] = (
         StandardSettings()

@@ -213,6 +213,24 @@ def test_the_point_after_the_last_step_is_evaluated(convert: Convert) -> None:
     assert [step.step for step in steps] == [0, 1, 2, 3, 4]
 
 
+@by_norm
+def test_the_last_point_is_where_all_steps_lead_and_is_not_evaluated(
+    convert: Convert, threat: Threat
+) -> None:
+    evaluated: list[Step] = []
+    last = attack(convert, network(), images(4), 0.05, threat, steps=3, keep="last", on_step=evaluated.append)
+    further: list[Step] = []
+    attack(convert, network(), images(4), 0.05, threat, steps=3, on_step=further.append)
+    assert [step.step for step in evaluated] == [0, 1, 2]
+    np.testing.assert_array_equal(last.images, np.asarray(further[3].images))
+
+
+def test_the_last_point_goes_with_one_start_and_all_steps() -> None:
+    for options in ({"restarts": 2}, {"early_stop": True}):
+        with pytest.raises(ValueError, match="no use for restarts or early_stop"):
+            attack(np.asarray, network(), images(1), 0.1, Linf(), keep="last", **options)
+
+
 def test_gradients_that_are_not_finite_move_nothing(convert: Convert) -> None:
     batch = images(2)
 

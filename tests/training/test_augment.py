@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from training.augment import crop_flip, simclr
+from training.augment import crop_flip, simclr, trivial_wide
 from training.data.split import generator
 
 
@@ -32,7 +32,7 @@ def test_crop_flip_moves_by_at_most_the_padding() -> None:
 
 def test_augmentations_repeat_with_their_generator() -> None:
     images = _images()
-    for augment in (crop_flip, simclr):
+    for augment in (crop_flip, simclr, trivial_wide):
         assert torch.equal(augment(images, generator(5)), augment(images, generator(5)))
         assert not torch.equal(augment(images, generator(5)), augment(images, generator(6)))
 
@@ -50,3 +50,13 @@ def test_simclr_leaves_a_grey_image_grey() -> None:
     grey = torch.full((64, 3, 32, 32), 0.5)
     out = simclr(grey, generator(2))
     assert (out.amax(1) - out.amin(1)).max() < 2e-3
+
+
+def test_trivial_augment_leaves_torch_s_own_generator_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    out = trivial_wide(_images(), generator(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert out.shape == (16, 3, 32, 32)
+    assert out.min() >= 0.0 and out.max() <= 1.0
+    assert not torch.equal(out, _images())

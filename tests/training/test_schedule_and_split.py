@@ -17,6 +17,18 @@ def test_one_cycle_rises_then_falls_to_zero() -> None:
     assert learning_rate(10, 10, SETTINGS) == 0.0
 
 
+def test_cosine_falls_along_half_a_wave() -> None:
+    settings = Optimiser(learning_rate=2.0, warmup=0.0, schedule="cosine")
+    rates = [learning_rate(step, 4, settings) for step in range(5)]
+    assert rates == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 1 - 0.5**0.5, 0.0])
+
+
+def test_steps_multiply_by_the_decay() -> None:
+    settings = Optimiser(learning_rate=1.0, warmup=0.1, schedule="step", milestones=(0.5, 0.8), decay=0.1)
+    rates = [learning_rate(step, 10, settings) for step in range(10)]
+    assert rates == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
 def test_hold_out_takes_each_class_its_share() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
     train, held_out = hold_out(labels, 20, seed=0)

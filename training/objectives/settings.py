@@ -20,6 +20,7 @@ class StandardSettings(Section):
 
     name: Literal["standard"] = "standard"
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    augmentation: Literal["crop_flip", "trivial_wide"] = "crop_flip"
 
 
 class PgdAtSettings(Section):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch.nn import functional
 
-from training.augment import crop_flip
+from training.augment import crop_flip, trivial_wide
 from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views, count_correct
 from training.objectives.settings import StandardSettings
+
+_AUGMENTATIONS = {"crop_flip": crop_flip, "trivial_wide": trivial_wide}
 
 
 class Standard(TrainingObjective):
@@ -17,7 +19,7 @@ class Standard(TrainingObjective):
         self._settings = settings
 
     def views(self, batch: Batch) -> Views:
-        return {"clean": batch.augmented(crop_flip)}
+        return {"clean": batch.augmented(_AUGMENTATIONS[self._settings.augmentation])}
 
     def loss(self, views: Views, batch: Batch) -> StepLoss:
         logits = self.context.logits(views["clean"])

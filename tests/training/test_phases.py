@@ -1,0 +1,208 @@
+"""Runs of every kind: an encoder and its head, averages, weight perturbation, other starts; all resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from export.manifest import InputSpec
+from tests.training.conftest import TINY
+from training.checkpoint import load_run, read_checkpoint
+from training.data.images import LabelledImages
+from training.data.sources import open_images
+from training.loop import Trainer
+from training.phase import Phase
+from training.phases import TrainingError
+from training.progress import TrainingProgress
+from training.recipe import recipe_from
+from training.run_folder import BEST, LAST
+
+CPU = torch.device("cpu")
+HEAD = {"epochs": 1, "batch_size": 60}
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing of the run catches it."""
+
+
+@pytest.fixture(scope="module")
+def images() -> LabelledImages:
+    folder = Path(__file__).parents[1] / "data" / "cifar10"
+    return open_images(folder, "train", dataset="cifar10", spec=InputSpec(height=32, width=32, resize=32))
+
+
+@pytest.fixture(scope="module")
+def clean_run(images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without perturbations, for others to start from."""
+    folder = tmp_path_factory.mktemp("clean")
+    _finish(_trainer({"objective": {"name": "standard"}}, images, folder))
+    return folder
+
+
+def _trainer(changes: dict[str, Any], images: LabelledImages, out: Path) -> Trainer:
+    out.mkdir(exist_ok=True)
+    recipe = recipe_from({**TINY, "checkpoint_seconds": 1e-9, **changes}, origin="test")
+    return Trainer(recipe, images, out, device=CPU, commit="test")
+
+
+def _finish(trainer: Trainer) -> None:
+    with TrainingProgress(3) as bars:
+        trainer.run(bars)
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path)[0]
+
+
+def _kinds(clean_run: Path) -> dict[str, dict[str, Any]]:
+    static = {"name": "clead_static", "projection": 16, "surrogate": str(clean_run)}
+    return {
+        "rsupcon": {"objective": {"name": "rsupcon", "projection": 16}, "head": HEAD},
+        "simultaneous": {"objective": {"name": "clead_simultaneous", "projection": 16, "replays": 2}},
+        "static": {
+            "start": str(clean_run),
+            "objective": static,
+            "head": {**HEAD, "batch_norm": "train", "objective": {"name": "pgd_at"}},
+        },
+        "ascl": {
+            "objective": {"name": "ascl", "projection": 16},
+            "optimiser": {
+                "epochs": 2,
+                "batch_size": 60,
+                "average": 0.9,
+                "weight_perturbation": 0.01,
+                "weight_perturbation_from": 0.4,
+                "schedule": "step",
+                "warmup": 0.0,
+            },
+        },
+        "trades": {"objective": {"name": "trades"}, "attack": {"steps": 1, "start": "near"}},
+        "mart": {
+            "objective": {"name": "mart"},
+            "attack": {"name": "mix", "mix": ["cw", "fgsm_rs"], "steps": 1},
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", ["rsupcon", "simultaneous", "static", "ascl", "trades", "mart"])
+def test_a_run_of_any_kind_that_is_killed_ends_as_if_it_had_not_been(
+    kind: str, clean_run: Path, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = _kinds(clean_run)[kind]
+    _finish(_trainer(changes, images, tmp_path / "whole"))
+    # Within an epoch, at its end, and within the head's epoch where there is one (of three steps each).
+    for kill_at in (5, 3) if "head" in changes else (4, 1):
+        original, steps = Phase.step, 0
+
+        def mortal(self: Phase, *args: object) -> object:
+            nonlocal steps
+            if steps == kill_at:  # noqa: B023 (called within this turn)
+                raise Killed
+            steps += 1
+            return original(self, *args)  # type: ignore[arg-type]  # noqa: B023
+
+        trainer = _trainer(changes, images, tmp_path / "killed")
+        if (tmp_path / "killed" / LAST).exists():
+            trainer.resume()
+        with monkeypatch.context() as patch:
+            patch.setattr(Phase, "step", mortal)
+            with pytest.raises(Killed):
+                _finish(trainer)
+    resumed = _trainer(changes, images, tmp_path / "killed")
+    resumed.resume()
+    _finish(resumed)
+    for name in (LAST, BEST):
+        whole, killed = _tensors(tmp_path / "whole" / name), _tensors(tmp_path / "killed" / name)
+        assert whole.keys() == killed.keys()
+        assert [key for key in whole if not torch.equal(whole[key], killed[key])] == []
+
+
+def test_a_head_leaves_the_encoder_as_it_is(images: LabelledImages, tmp_path: Path) -> None:
+    trainer = _trainer({"objective": {"name": "rsupcon", "projection": 16}, "head": HEAD}, images, tmp_path)
+    trainer.recipe = trainer.recipe.model_copy()
+    seen: dict[str, torch.Tensor] = {}
+    original = trainer._next_phase
+
+    def watching() -> None:
+        seen.update({name: value.clone() for name, value in trainer.network.state_dict().items()})
+        original()
+
+    trainer._next_phase = watching  # type: ignore[method-assign]
+    _finish(trainer)
+    after = trainer.network.state_dict()
+    changed = {name for name in seen if not torch.equal(seen[name], after[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    history = trainer.progress.history
+    assert [("held_out_robust" in figures, figures["epoch"]) for figures in history] == [
+        (False, 1.0),
+        (False, 2.0),
+        (True, 3.0),
+    ]
+    assert trainer.progress.best_epoch == 3
+
+
+def test_a_head_may_let_batch_norm_follow(images: LabelledImages, tmp_path: Path) -> None:
+    changes = {"objective": {"name": "rsupcon", "projection": 16}, "head": {**HEAD, "batch_norm": "train"}}
+    trainer = _trainer(changes, images, tmp_path)
+    _finish(trainer)
+    moved = trainer.network.state_dict()["backbone.1.num_batches_tracked"].item()
+    # Two epochs of the encoder and one of the head, of three steps each.
+    assert moved == 9
+
+
+def test_the_average_is_what_is_selected_and_saved(images: LabelledImages, tmp_path: Path) -> None:
+    optimiser = {"epochs": 1, "batch_size": 60, "average": 0.99}
+    trainer = _trainer({"optimiser": optimiser}, images, tmp_path)
+    _finish(trainer)
+    last, best = _tensors(tmp_path / LAST), _tensors(tmp_path / BEST)
+    for name, value in best.items():
+        assert torch.equal(value, last[name.replace("network.", "average.", 1)])
+    assert not torch.equal(best["network.fc.weight"], last["network.fc.weight"])
+
+
+def test_a_run_starts_from_another_s_weights(clean_run: Path, images: LabelledImages, tmp_path: Path) -> None:
+    trainer = _trainer({"start": str(clean_run)}, images, tmp_path)
+    earlier = load_run(clean_run).network.state_dict()
+    assert all(torch.equal(value, earlier[name]) for name, value in trainer.network.state_dict().items())
+
+
+def test_a_run_does_not_start_from_another_network(
+    clean_run: Path, images: LabelledImages, tmp_path: Path
+) -> None:
+    network = {"name": "compact_resnet", "options": {"widths": [8, 8], "blocks": [1, 1]}}
+    with pytest.raises(TrainingError, match="has another network or other classes"):
+        _trainer({"start": str(clean_run), "network": network}, images, tmp_path)
+
+
+def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes(
+    clean_run: Path, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import adversarial_set as module
+
+    made: list[str] = []
+    original = module._attacked
+
+    def counting(network: Any, name: str, *args: Any) -> torch.Tensor:
+        made.append(name)
+        return original(network, name, *args)
+
+    monkeypatch.setattr(module, "_attacked", counting)
+    chosen, options = torch.arange(40), {"attacks": ("fgsm", "pgd", "cw"), "device": CPU}
+    file = tmp_path / "adversarial.safetensors"
+    first = module.adversarial_set(clean_run, images, chosen, file=file, **options)  # type: ignore[arg-type]
+    assert sorted(made) == ["cw", "fgsm", "pgd"]
+    again = module.adversarial_set(clean_run, images, chosen, file=file, **options)  # type: ignore[arg-type]
+    assert len(made) == 3
+    assert torch.equal(first.pixels, again.pixels)
+    module.adversarial_set(clean_run, images, chosen[1:], file=file, **options)  # type: ignore[arg-type]
+    assert len(made) == 6
+
+    clean, labels = images.batch(chosen, CPU)
+    network = load_run(clean_run).network
+    adversarial = first.images(chosen, CPU)
+    before = torch.nn.functional.cross_entropy(network(clean), labels)
+    assert torch.nn.functional.cross_entropy(network(adversarial), labels) > before
+    assert (first.images(torch.tensor([3, 1]), CPU) == adversarial[[3, 1]]).all()

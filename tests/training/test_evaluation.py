@@ -179,3 +179,11 @@ def test_without_attacks_there_is_no_worst_case(images: LabelledImages) -> None:
     evaluation = measure(Colour(), images, n=10, attacks=())
     assert evaluation.worst_case is None
     assert evaluation.to_dict()["worst_case"] is None
+
+
+def test_what_a_check_breaks_counts_at_this_eps_and_not_beyond(images: LabelledImages) -> None:
+    # Noise breaks nothing here; the checks break some images at 8/255, and all of them at 0.5.
+    module = Colour()
+    evaluation = measure(module, relabelled(images, module), attacks=("noise",))
+    assert evaluation.worst_case is not None
+    assert 0.0 < evaluation.worst_case.accuracy < 0.6 < accuracy(evaluation, "noise")

@@ -122,3 +122,10 @@ def test_probabilities_are_flagged_by_the_library_too(images: LabelledImages) ->
     evaluation = measure(module, relabelled(images, module), n=5, attacks=("apgd-ce",))
     flags = gate(evaluation, "autoattack_flags")
     assert flags.passed is False and "probability distribution" in flags.detail
+
+
+def test_being_wrong_on_the_other_model_is_not_enough_for_transfer(images: LabelledImages) -> None:
+    # The other model gets most images wrong as they are, and has no gradient to change them by.
+    module = Colour()
+    options = {"attacks": ("transfer",), "transfer_from": Constant(), "n": 20}
+    assert accuracy(measure(module, relabelled(images, module), **options), "transfer") > 0.9

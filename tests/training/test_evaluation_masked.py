@@ -85,6 +85,8 @@ def test_square_finds_what_gradients_miss(images: LabelledImages) -> None:
     evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "square"), n=10)
     assert gate(evaluation, "square_alone_is_weaker").passed is False
     assert accuracy(evaluation, "square") < 0.5 < accuracy(evaluation, "pgd-50-10")
+    assert evaluation.worst_case is not None
+    assert evaluation.worst_case.accuracy <= accuracy(evaluation, "square")
 
 
 def test_square_breaks_what_autoattack_s_gradients_leave(images: LabelledImages) -> None:

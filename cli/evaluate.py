@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.subject import find_subject, load_subject
+from cli.subject import Subject, find_subject, load_subject
 
 if TYPE_CHECKING:
-    from training.evaluation.figures import Evaluation
+    from torch import nn
+
+    from training.evaluation.figures import Evaluation, Figure
 
 
 def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -42,7 +44,19 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     "--n", type=click.IntRange(min=1), help="Test images.  [1000, or all of them where there are fewer]"
 )
 @click.option(
-    "--attacks", help="With commas, of noise, fgsm, pgd-50-10 and autoattack.  [all that the data allows]"
+    "--attacks",
+    help="With commas, of noise, fgsm, pgd-50-10, apgd-ce, apgd-t, square, transfer and autoattack; '' "
+    "measures clean images only.  [noise,fgsm,pgd-50-10,autoattack, as far as the data allows]",
+)
+@click.option(
+    "--transfer-from",
+    metavar="RUN_OR_BUNDLE",
+    help="Also show images to the model that were made by PGD on this second one.",
+)
+@click.option(
+    "--control",
+    metavar="RUN_OR_BUNDLE",
+    help="A model trained without defence, which the same PGD has to break.",
 )
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one trained for]")
 @click.option("--eps", callback=_eps, help="As 8/255 or 0.031.  [the one trained for]")
@@ -51,6 +65,12 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
 )
 @click.option("--batch-size", default=250, show_default=True, type=click.IntRange(min=1))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--curve",
+    "curve_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Measure accuracy over a range of eps too, and draw it to this PNG file.",
+)
 @click.option(
     "--json",
     "json_file",
@@ -63,11 +83,14 @@ def evaluate(
     data_dir: Path,
     n: int | None,
     attacks: str | None,
+    transfer_from: str | None,
+    control: str | None,
     norm: Any,
     eps: float | None,
     seed: int,
     batch_size: int,
     device: str,
+    curve_file: Path | None,
     json_file: Path | None,
 ) -> None:
     """Measure accuracy, clean and under attack, and judge whether the figures can be believed.
@@ -76,16 +99,20 @@ def evaluate(
     only if every check was made and passed.
     """
     folder = find_subject(run_or_bundle)
-    if (
-        json_file is not None
-        and str(json_file) != "-"
-        and not os.access(json_file.absolute().parent, os.W_OK)
-    ):
-        raise click.UsageError(f"--json {json_file}: its folder does not exist or cannot be written")
+    if json_file is not None and str(json_file) != "-":
+        _check_folder("--json", json_file)
+    if curve_file is not None:
+        _check_folder("--curve", curve_file)
+        if curve_file.suffix.lower() != ".png":
+            raise click.UsageError(
+                f"--curve {curve_file}: the picture is a PNG, so the name must end in .png"
+            )
+        # Now rather than after an hour of attacks.
+        import training.evaluation.plot as plot
 
     from training.data.sources import open_images
-    from training.evaluation.evaluate import EvaluationRequest
     from training.evaluation.evaluate import evaluate as measure
+    from training.evaluation.request import EvaluationRequest
     from training.run import choose_device
 
     subject = load_subject(folder)
@@ -97,10 +124,12 @@ def evaluate(
         norm=norm or subject.norm,
         eps=subject.eps if eps is None else eps,
         n=n,
-        attacks=None if attacks is None else tuple(name.strip() for name in attacks.split(",")),
+        attacks=None if attacks is None else _names(attacks),
+        curve=curve_file is not None,
         seed=seed,
         batch_size=batch_size,
     )
+    second, undefended = _companion(transfer_from, subject), _companion(control, subject)
     images = open_images(data_dir, "test", dataset=subject.dataset, spec=subject.input)
     if tuple(images.classes) != subject.classes:
         raise click.ClickException(
@@ -115,12 +144,42 @@ def evaluate(
         weights_sha256=subject.weights_sha256,
         dataset=subject.dataset,
         device=choose_device(device),
+        transfer_from=second,
+        control=undefended,
     )
     if str(json_file) != "-":
         _print(evaluation)
     if json_file is not None:
         with click.open_file(str(json_file), "w", encoding="utf-8", atomic=str(json_file) != "-") as file:
             file.write(json.dumps(evaluation.to_dict(), indent=2) + "\n")
+    if curve_file is not None and evaluation.curve is not None:
+        trained = subject.eps if request.norm == subject.norm else None
+        plot.write_png(plot.draw_curve(evaluation.curve, title=subject.name, trained_eps=trained), curve_file)
+
+
+def _names(attacks: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in attacks.split(",") if name.strip())
+
+
+def _check_folder(option: str, file: Path) -> None:
+    if not os.access(file.absolute().parent, os.W_OK):
+        raise click.UsageError(f"{option} {file}: its folder does not exist or cannot be written")
+
+
+def _companion(text: str | None, subject: Subject) -> nn.Module | None:
+    """A second model, which has to take the same images and know the same classes."""
+    if text is None:
+        return None
+    other = load_subject(find_subject(text))
+    if other.classes != subject.classes:
+        theirs, ours = ", ".join(other.classes), ", ".join(subject.classes)
+        raise click.ClickException(f"{text} knows the classes {theirs}, but {subject.name} knows {ours}")
+    theirs, ours = (f"{model.input.height}x{model.input.width}" for model in (other, subject))
+    if theirs != ours:
+        raise click.ClickException(f"{text} takes images of {theirs}, but {subject.name} takes {ours}")
+    if other.weights_sha256 == subject.weights_sha256:
+        raise click.ClickException(f"{text} has the weights of {subject.name}: name another model")
+    return other.module
 
 
 def _print(evaluation: Evaluation) -> None:
@@ -130,11 +189,13 @@ def _print(evaluation: Evaluation) -> None:
 
     figures = Table("attack", "eps", "accuracy", "95% interval", "images", title=evaluation.subject)
     for figure in evaluation.figures:
-        low, high = figure.interval
-        size = "" if figure.eps is None else f"{figure.norm} {figure.eps:.4f}"
-        figures.add_row(
-            figure.name, size, f"{figure.accuracy:.2%}", f"{low:.1%} to {high:.1%}", str(figure.n)
-        )
+        figures.add_row(figure.name, *_cells(figure), end_section=figure.name == "clean")
+        if figure.name == "autoattack":
+            for stage in evaluation.stages:
+                figures.add_row(f"  {stage.name}", *_cells(stage), style="dim")
+    if evaluation.worst_case is not None:
+        figures.add_section()
+        figures.add_row("worst case", *_cells(evaluation.worst_case), style="bold")
     marks = {True: "[green]passed[/]", False: "[red]failed[/]", None: "not made"}
     gates = Table("check", "", "detail")
     for gate in evaluation.gates:
@@ -144,3 +205,9 @@ def _print(evaluation: Evaluation) -> None:
     console.print(
         evaluation.verdict, style="bold green" if evaluation.robust else "bold red", highlight=False
     )
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    low, high = figure.interval
+    size = "" if figure.eps is None else f"{figure.norm} {figure.eps:.4f}"
+    return size, f"{figure.accuracy:.2%}", f"{low:.1%} to {high:.1%}", str(figure.n)

@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from export.measurement import read_measurement
 from tests.serving import pictures
 
+MODEL = str(Path(__file__).parents[2] / "models" / "clead-cifar10")
 RECIPE = """
 name = "pair"
 data = { dataset = "pair", holdout = 10 }
@@ -42,6 +44,16 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     assert trained.exit_code == 0, trained.output
     return root / "run", root
+
+
+@pytest.fixture(scope="module")
+def second(pair: tuple[Path, Path]) -> Path:
+    """A run of the same recipe with another seed."""
+    root = pair[1]
+    options = ["--data-dir", root, "--out", root / "second", "--device", "cpu", "--set", "seed=1"]
+    trained = _clead("train", root / "pair.toml", *options)
+    assert trained.exit_code == 0, trained.output
+    return root / "second"
 
 
 def test_two_classes_and_six_images_are_measured_as_far_as_they_go(pair: tuple[Path, Path]) -> None:
@@ -82,3 +94,65 @@ def test_an_eps_is_read_as_in_a_recipe(pair: tuple[Path, Path]) -> None:
     result = _clead("evaluate", run, "--data-dir", data, *options)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["figures"][1]["eps"] == 2 / 255
+
+
+def test_an_empty_list_of_attacks_measures_clean_images_only(pair: tuple[Path, Path]) -> None:
+    run, data = pair
+    result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", "--attacks", "", "--json", "-")
+    assert result.exit_code == 0, result.output
+    evaluation = json.loads(result.stdout)
+    assert [figure["name"] for figure in evaluation["figures"]] == ["clean"]
+    assert evaluation["worst_case"] is None
+
+
+def test_a_second_model_and_a_control_bring_their_figure_and_gates(
+    pair: tuple[Path, Path], second: Path
+) -> None:
+    run, data = pair
+    options = ["--attacks", "fgsm", "--transfer-from", second, "--control", second, "--json", data / "e.json"]
+    result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", *options)
+    assert result.exit_code == 0, result.output
+    table = [line.split("│")[1].strip() for line in result.stdout.splitlines() if line.startswith("│")]
+    assert table[:4] == ["clean", "fgsm", "transfer", "worst case"]
+    measured = read_measurement(data / "e.json")
+    assert [metric.name for metric in measured.metrics] == ["clean", "fgsm", "transfer"]
+    assert {"transfer_is_weaker", "control_breaks"} <= {check.name for check in measured.gates}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--transfer-from", "RUN"], "has the weights of pair: name another model"),
+        (["--control", MODEL], "knows the classes airplane, automobile"),
+        (["--transfer-from", "nothing-here"], "neither the folder of a training run"),
+        (["--attacks", "transfer"], "give --transfer-from"),
+    ],
+)
+def test_an_unfit_second_model_is_refused(pair: tuple[Path, Path], options: list[str], message: str) -> None:
+    run, data = pair
+    named = [str(run) if option == "RUN" else option for option in options]
+    result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", *named)
+    assert result.exit_code == 1
+    assert message in " ".join(result.stderr.split())
+
+
+def test_the_curve_is_drawn_and_its_values_are_in_the_json(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = pair
+    options = ["--attacks", "", "--curve", tmp_path / "curve.png", "--json", "-", "--device", "cpu"]
+    result = _clead("evaluate", run, "--data-dir", data, *options)
+    assert result.exit_code == 0, result.output
+    curve = json.loads(result.stdout)["curve"]
+    assert (curve["norm"], curve["n"], curve["points"][0]["eps"]) == ("linf", 6, 0.0)
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("curve.pdf", "must end in .png"), ("absent/curve.png", "does not exist")]
+)
+def test_a_curve_that_cannot_be_written_is_said_before_any_work(
+    pair: tuple[Path, Path], tmp_path: Path, path: str, message: str
+) -> None:
+    run, data = pair
+    result = _clead("evaluate", run, "--data-dir", data, "--curve", tmp_path / path)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())

@@ -127,3 +127,24 @@ def noise_attack(classifier: TorchClassifier, threat: NormEps, *, draws: int, se
         )
 
     return attack
+
+
+def transfer_attack(surrogate: TorchClassifier, threat: NormEps, *, steps: int, seed: int) -> Attack:
+    """PGD on another model's cross-entropy, run to its last step: images that are wrong by a wide margin
+    there carry over best. What they do to the model under attack is not looked at on the way.
+    """
+    norm, eps = threat
+
+    def attack(images: Tensor, labels: Tensor, samples: Tensor) -> AttackResult:
+        made = pgd(
+            untargeted(surrogate, labels),
+            images,
+            threat=threat_named(norm),
+            eps=images.new_full((len(images),), eps),
+            steps=steps,
+            seed=seed,
+            samples=samples,
+        )
+        return made._replace(adversarial=torch.zeros_like(made.adversarial))
+
+    return attack

@@ -1,10 +1,14 @@
-"""AutoAttack, standard version (Croce and Hein, arXiv 2003.01690), run by the library pyautoattack."""
+"""AutoAttack, standard version (Croce and Hein, arXiv 2003.01690), and its parts, run by the library
+pyautoattack.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from pyautoattack import AutoAttack
@@ -12,30 +16,35 @@ from torch import Tensor, nn
 
 from training.evaluation.attacks import NormEps, TestImages
 
-MINIMUM_CLASSES = 4
-"""The targeted DLR loss ranks four logits."""
+Part: TypeAlias = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
+STANDARD: tuple[Part, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""In the order in which the standard version runs them."""
 _TARGETS = 9
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _LOGGER = "auto-attack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoAttackOutcome:
-    """What each attack of the standard version left standing, in order, and the library's own warnings."""
+class Stage:
+    """What an attack and those before it left standing."""
 
-    stages: dict[str, Tensor]
-    """bool[N] after apgd-ce, apgd-t, fab-t, square."""
+    standing: Tensor
+    """bool[N]."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Some of the library's attacks, each on what those before it left, and the library's own warnings."""
+
+    stages: dict[Part, Stage]
+    """In the order in which they ran; at least one."""
     warnings: tuple[str, ...]
 
     @property
     def standing(self) -> Tensor:
         """bool[N]: what stands after all of them."""
-        return self.stages["square"]
-
-    @property
-    def before_square(self) -> Tensor:
-        """bool[N]: what stands after the attacks that use gradients."""
-        return self.stages["fab-t"]
+        return list(self.stages.values())[-1].standing
 
 
 class _Warnings(logging.Handler):
@@ -49,20 +58,21 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def run_autoattack(
+def run_library(
     module: nn.Module,
     test: TestImages,
     standing: Tensor,
+    parts: tuple[Part, ...],
     *,
     threat: NormEps,
     classes: int,
     seed: int,
     advance: Callable[[int], None],
-) -> AutoAttackOutcome:
-    """Attack the images where bool[N] `standing` holds; each attack sees only what those before it left.
+) -> Outcome:
+    """Run `parts`, set as in the standard version, on the images where bool[N] `standing` holds.
 
-    The library works in the same order and batches; it is called for one of them at a time so that progress
-    shows.
+    Each sees only what those before it left. The library works in the same order and batches; it is called
+    for one of them at a time so that progress shows.
 
     Args:
         module: images in [0, 1] to logits, in eval mode.
@@ -74,13 +84,14 @@ def run_autoattack(
     )
     # The standard version aims at nine other classes; data sets with fewer have no more to offer.
     library.apgd_targeted.n_target_classes = library.fab.n_target_classes = min(_TARGETS, classes - 1)
-    stages: dict[str, Tensor] = {}
+    stages: dict[Part, Stage] = {}
     collected = _Warnings()
     logger = logging.getLogger(_LOGGER)
     logger.addHandler(collected)
     try:
-        for name in tuple(library.attacks_to_run):
-            library.attacks_to_run = [name]
+        for part in parts:
+            started = time.monotonic()
+            library.attacks_to_run = [part]
             flags = torch.zeros_like(standing)
             for indices, images, labels in test.chunks(standing):
                 found, _ = library.run_standard_evaluation(images, labels, batch_size=test.batch_size)
@@ -90,7 +101,8 @@ def run_autoattack(
                 with torch.no_grad():
                     flags[indices] = ((module(found).argmax(1) == labels) & unchanged).cpu()
                 advance(len(indices))
-            stages[name] = standing = flags
+            stages[part] = Stage(standing=flags, seconds=time.monotonic() - started)
+            standing = flags
     finally:
         logger.removeHandler(collected)
-    return AutoAttackOutcome(stages=stages, warnings=tuple(dict.fromkeys(collected.messages)))
+    return Outcome(stages=stages, warnings=tuple(dict.fromkeys(collected.messages)))

@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "onnxscript": "train",
         "pyarrow": "train",
         "pyautoattack": "train",
+        "matplotlib": "train",
         "scipy": "train",
         "tensorrt": "tensorrt",
     }

@@ -1,0 +1,63 @@
+"""Make what is missing of the study, then its page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.methods.arms import Run, read_study
+from benchmarks.methods.page import write_page
+
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = Path(__file__).with_name("results")
+
+
+def main() -> int:
+    """Runs that have no file of results yet are made, `--jobs` at a time, each with one thread."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, help="folder that holds CIFAR-10, or gets it")
+    parser.add_argument(
+        "--work", type=Path, default=REPOSITORY / "runs" / "methods", help="folder of the runs"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--page", action="store_true", help="write the page from the results there are")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    failed = 0
+    if not arguments.page:
+        if arguments.data_dir is None:
+            parser.error("--data-dir is needed to train")
+        failed = _make(arguments.data_dir.resolve(), arguments.work.resolve(), arguments.jobs)
+    write_page(RESULTS, REPOSITORY / "docs")
+    return 1 if failed else 0
+
+
+def _make(data_dir: Path, work: Path, jobs: int) -> int:
+    """How many runs failed."""
+    work.mkdir(parents=True, exist_ok=True)
+    missing = [run for run in read_study(work).runs if not (RESULTS / f"{run.name}.json").exists()]
+    failed = 0
+    # Surrogates first: other runs begin with them.
+    for wave in ([run for run in missing if run.surrogate is None], [r for r in missing if r.surrogate]):
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            failed += sum(pool.map(lambda run: _one(run, data_dir, work), wave))
+    return failed
+
+
+def _one(run: Run, data_dir: Path, work: Path) -> bool:
+    """Whether it failed; what it printed is in its log."""
+    script = [sys.executable, "-m", "benchmarks.methods.one_run"]
+    command = [*script, run.name, str(data_dir), str(work), str(RESULTS)]
+    with (work / f"{run.name}.log").open("a", encoding="utf-8") as log:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, check=False)
+    print(f"{run.name}: {'done' if code.returncode == 0 else f'failed, see {log.name}'}", flush=True)
+    return code.returncode != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

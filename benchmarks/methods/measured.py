@@ -1,0 +1,99 @@
+"""The files of results, put together arm by arm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from training.evaluation.figures import Evaluation, evaluation_from_json
+from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
+
+NOT_OF_THE_METHOD = ("enough_images", "robust_enough")
+"""Gates that ask for more images, or a stronger model, than a study of small runs has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run."""
+
+    arm: str
+    seed: int
+    recipe: dict[str, Any]
+    passes: float
+    history: tuple[dict[str, float], ...]
+    memory: float
+    """Largest resident size of its process until it was trained, MiB."""
+    transfer_3_steps: float | None
+    evaluation: Evaluation
+    commit: str
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The checks that failed, but for those that no run of this size could pass."""
+        return tuple(
+            gate.name
+            for gate in self.evaluation.gates
+            if gate.passed is False and gate.name not in NOT_OF_THE_METHOD
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """All runs of one arm."""
+
+    name: str
+    results: tuple[Result, ...]
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are seeds enough for its figures to be compared."""
+        return len(self.results) >= MINIMUM_SEEDS
+
+    def spread(self, name: str) -> Spread | None:
+        """Mean and deviation of a figure over the seeds; None where it was not measured."""
+        figures = across_seeds([result.evaluation for result in self.results])
+        return next((figure for figure in figures if figure.name == name), None)
+
+    def three_step_transfer(self) -> tuple[float, float] | None:
+        """Mean and deviation under the transfer attack of C-LEAD's public code."""
+        values = [r.transfer_3_steps for r in self.results if r.transfer_3_steps is not None]
+        return (fmean(values), stdev(values)) if len(values) == len(self.results) else None
+
+    def mean_of_history(self, name: str) -> float | None:
+        """The mean over the seeds of what the last epoch of training logged under `name`."""
+        values = [result.history[-1].get(name) for result in self.results]
+        return None if None in values else fmean(value for value in values if value is not None)
+
+    @property
+    def seconds(self) -> float:
+        """Of an epoch, in the mean over epochs and seeds, without the head's."""
+        return fmean(
+            epoch["seconds"]
+            for result in self.results
+            for epoch in result.history[: result.recipe["optimiser"]["epochs"]]
+        )
+
+
+def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms with at least one result, in this order."""
+    found: dict[str, list[Result]] = {name: [] for name in order}
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found[content["arm"]].append(
+            Result(
+                arm=content["arm"],
+                seed=content["seed"],
+                recipe=content["recipe"],
+                passes=content["passes_per_image_and_epoch"],
+                history=tuple(content["history"]),
+                memory=content["peak_memory_mib"],
+                transfer_3_steps=content["transfer_3_steps"],
+                evaluation=evaluation_from_json(json.dumps(content["evaluation"])),
+                commit=content["commit"],
+            )
+        )
+    return tuple(Arm(name=name, results=tuple(results)) for name, results in found.items() if results)

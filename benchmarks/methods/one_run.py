@@ -1,0 +1,120 @@
+"""One run of the study: train, measure, write its file. Started by `python -m benchmarks.methods`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.methods.arms import Run, Study, read_study
+from cli.subject import load_subject
+from probes.attacks.pgd import pgd
+from probes.objective import untargeted
+from probes.threat import Linf
+from training.checkpoint import load_run
+from training.classifier import TorchClassifier
+from training.data.images import LabelledImages
+from training.data.sources import open_images
+from training.evaluation.evaluate import evaluate
+from training.evaluation.request import EvaluationRequest
+from training.loop import Trainer
+from training.progress import TrainingProgress
+from training.run import current_commit, input_spec, training_images
+from training.run_folder import LAST
+
+_CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Train and measure the run named on the command line; its file is written last."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("run", "data_dir", "work", "results"):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    work, results = Path(arguments.work), Path(arguments.results)
+    study = read_study(work)
+    run = next(run for run in study.runs if run.name == arguments.run)
+    _train(run, Path(arguments.data_dir), work / run.name)
+    measured = _measured(run, study, Path(arguments.data_dir), work)
+    unfinished = results / f".{run.name}.unfinished"
+    unfinished.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(results / f"{run.name}.json")
+
+
+def _train(run: Run, data_dir: Path, folder: Path) -> None:
+    images = training_images(run.recipe, data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(run.recipe, images, folder, device=_CPU, commit=current_commit())
+    if (folder / LAST).exists():
+        trainer.resume()
+    head = run.recipe.head
+    with TrainingProgress(run.recipe.optimiser.epochs + (0 if head is None else head.epochs)) as bars:
+        trainer.run(bars)
+
+
+def _measured(run: Run, study: Study, data_dir: Path, work: Path) -> dict[str, Any]:
+    subject = load_subject(work / run.name)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    test = open_images(data_dir, "test", dataset=run.recipe.data.dataset, spec=input_spec(run.recipe))
+    request = EvaluationRequest(norm=subject.norm, eps=subject.eps, n=study.test_images)
+    surrogate = None if run.surrogate is None else load_run(work / run.surrogate).network
+    evaluation = evaluate(
+        subject.module,
+        test,
+        request,
+        subject=run.name,
+        weights_sha256=subject.weights_sha256,
+        dataset=subject.dataset,
+        device=_CPU,
+        transfer_from=surrogate,
+    )
+    trained = load_run(work / run.name, checkpoint=LAST)
+    weak = None if surrogate is None else _three_steps(subject.module, surrogate, test, evaluation.n)
+    return {
+        "arm": run.arm,
+        "seed": run.recipe.seed,
+        "recipe": _portable(run.recipe.model_dump(mode="json"), work),
+        "passes_per_image_and_epoch": run.passes,
+        "history": trained.progress.history,
+        "peak_memory_mib": round(memory),
+        "transfer_3_steps": weak,
+        "evaluation": evaluation.to_dict(),
+        "commit": trained.commit,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _three_steps(module: torch.nn.Module, surrogate: torch.nn.Module, test: LabelledImages, n: int) -> float:
+    """Accuracy on the first `n` test images under the transfer attack of C-LEAD's public code.
+
+    That is PGD on a cleanly trained network: three steps of 3/255, eps 8/255.
+    """
+    images, labels = test.batch(torch.arange(n), _CPU)
+    eps = torch.full((n,), 8 / 255)
+    result = pgd(
+        untargeted(TorchClassifier(surrogate.eval()), labels),
+        images,
+        threat=Linf(),
+        eps=eps,
+        steps=3,
+        step_size=torch.full_like(eps, 3 / 255),
+        keep="last",
+    )
+    right: Tensor = TorchClassifier(module.eval()).logits(result.images).argmax(1) == labels
+    return float(right.double().mean())
+
+
+def _portable(recipe: Any, work: Path) -> Any:
+    """The recipe with the names of runs in place of this machine's folders."""
+    if isinstance(recipe, dict):
+        return {key: _portable(value, work) for key, value in recipe.items()}
+    return recipe.removeprefix(f"{work}/") if isinstance(recipe, str) else recipe
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""docs/methods.md: what the study did and found, from its results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.methods.arms import read_study
+from benchmarks.methods.findings import findings
+from benchmarks.methods.measured import Arm, read_results
+from benchmarks.methods.plots import draw_arms
+from training.evaluation.seeds import MINIMUM_SEEDS, Spread
+
+_FIGURES = ("clean", "fgsm", "pgd-50-10", "autoattack", "worst-case", "transfer")
+_HEADINGS = ("clean", "FGSM", "PGD-50-10", "AutoAttack", "worst case", "transfer")
+
+
+def write_page(results: Path, docs: Path) -> None:
+    """Write `methods.md`, and `methods.png` beside it, into `docs`."""
+    study = read_study(Path("runs"))
+    order = list(dict.fromkeys(run.arm for run in study.runs))
+    arms = read_results(results, order)
+    compared = [arm for arm in arms if arm.compared]
+    others = [name for name in order if name not in {arm.name for arm in compared}]
+    sections = ["# The methods side by side", _INTRODUCTION, "## What was done", _set_up(study.passes, arms)]
+    if compared:
+        draw_arms(compared, docs / "methods.png")
+        sections += ["## Accuracy", _accuracy(compared), "![Accuracy of every run](methods.png)"]
+        sections += ["## Cost", _cost(compared), "## Checks", _doubts(compared)]
+        sections += ["## What it shows", findings({arm.name: arm for arm in compared})]
+    if others:
+        sections += ["## Not compared", _others(others, arms)]
+    (docs / "methods.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+_INTRODUCTION = """Every objective of `training/objectives/`, at equal compute, on CIFAR-10. This page is written by
+
+```sh
+.venv/test/bin/python -m benchmarks.methods --data-dir DIR
+```
+
+from the files in `benchmarks/methods/results/`, which the same command makes. These are small networks,
+trained briefly on a part of the data: the figures say which method gets further on little compute, not
+what each reaches at full length (there is a recipe for that in `training/recipes/`)."""
+
+_SET_UP = """Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint. Each run may
+spend {passes:g} forward-and-backward passes for each training image, those of attacks included, so an
+objective that needs more of them gets fewer epochs; at least one. What is made once (the adversarial
+images of `clead-static`, and the cleanly trained network that it and `clead-from-clean` start from) is
+not counted.
+
+Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all, so one run's figure is uncertain
+by up to 7 points; differences between arms by less, as they share the images. *Transfer* is PGD-50 on
+the `standard` run of the same seed. Figures are mean ± standard deviation over the seeds."""
+
+_DOUBTS = """Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
+models, which holds for all):
+"""
+
+
+def _set_up(passes: float, arms: Sequence[Arm]) -> str:
+    if not arms:
+        return "No run has been made yet."
+    first = arms[0].results[0]
+    recipe, evaluation = first.recipe, first.evaluation
+    data, network = recipe["data"], recipe["network"]
+    return _SET_UP.format(
+        network=f"{network['name']} {network['options']}",
+        train=data["limit"] - data["holdout"],
+        holdout=data["holdout"],
+        passes=passes,
+        n=evaluation.n,
+    )
+
+
+def _accuracy(arms: Sequence[Arm]) -> str:
+    rows = [f"| arm | {' | '.join(_HEADINGS)} | 3-step transfer |", "|---" * (len(_HEADINGS) + 2) + "|"]
+    for arm in arms:
+        cells = [_spread(arm.spread(name)) for name in _FIGURES]
+        weak = arm.three_step_transfer()
+        cells.append("-" if weak is None else f"{weak[0]:.1%} ± {100 * weak[1]:.1f}")
+        rows.append(f"| {arm.name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _spread(figure: Spread | None) -> str:
+    return "-" if figure is None else f"{figure.mean:.1%} ± {100 * figure.deviation:.1f}"
+
+
+def _cost(arms: Sequence[Arm]) -> str:
+    rows = [
+        "Seconds are those of one thread on a shared machine: they tell orders of magnitude.",
+        "",
+        "| arm | passes for an image and epoch | epochs | s for an epoch | peak memory, MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        first = arm.results[0]
+        epochs = first.recipe["optimiser"]["epochs"]
+        memory = max(result.memory for result in arm.results)
+        rows.append(f"| {arm.name} | {first.passes:.1f} | {epochs} | {arm.seconds:.0f} | {memory:.0f} |")
+    return "\n".join(rows)
+
+
+def _doubts(arms: Sequence[Arm]) -> str:
+    lines = [_DOUBTS]
+    for arm in arms:
+        failed = sorted({name for result in arm.results for name in result.doubts})
+        lines.append(f"* {arm.name}: {', '.join(failed) or 'none'}")
+    return "\n".join(lines)
+
+
+def _others(names: Sequence[str], arms: Sequence[Arm]) -> str:
+    made = {arm.name: len(arm.results) for arm in arms}
+    listed = ", ".join(f"{name} ({made.get(name, 0)})" for name in names)
+    return f"These have fewer than {MINIMUM_SEEDS} seeds so far (their number in brackets): {listed}."

@@ -33,7 +33,8 @@ def write_page(results: Path, docs: Path) -> None:
     (docs / "methods.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-_INTRODUCTION = """Every objective of `training/objectives/`, at equal compute, on CIFAR-10. This page is written by
+_INTRODUCTION = """\
+Every objective of `training/objectives/`, at equal compute, on CIFAR-10. This page is written by
 
 ```sh
 .venv/test/bin/python -m benchmarks.methods --data-dir DIR
@@ -43,7 +44,8 @@ from the files in `benchmarks/methods/results/`, which the same command makes. T
 trained briefly on a part of the data: the figures say which method gets further on little compute, not
 what each reaches at full length (there is a recipe for that in `training/recipes/`)."""
 
-_SET_UP = """Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint. Each run may
+_SET_UP = """\
+Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint. Each run may
 spend {passes:g} forward-and-backward passes for each training image, those of attacks included, so an
 objective that needs more of them gets fewer epochs; at least one. What is made once (the adversarial
 images of `clead-static`, and the cleanly trained network that it and `clead-from-clean` start from) is
@@ -53,7 +55,8 @@ Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all, so one 
 by up to 7 points; differences between arms by less, as they share the images. *Transfer* is PGD-50 on
 the `standard` run of the same seed. Figures are mean ± standard deviation over the seeds."""
 
-_DOUBTS = """Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
+_DOUBTS = """\
+Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
 models, which holds for all):
 """
 

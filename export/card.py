@@ -11,6 +11,11 @@ _MEASUREMENTS = {
     "noise": ("Uniform noise", "uniform noise of the size below, several draws: a control, not an attack"),
     "fgsm": ("FGSM", "one gradient step (Goodfellow et al., arXiv 1412.6572)"),
     "pgd-50-10": ("PGD-50, 10 restarts", "50 steps from 10 random starts (Madry et al., arXiv 1706.06083)"),
+    "apgd-ce": ("APGD, cross-entropy", "parameter-free PGD (Croce and Hein, arXiv 2003.01690)"),
+    "apgd-t": ("APGD, targeted", "the same with a targeted loss on logits, against several classes"),
+    "square": ("Square", "queries only, without gradients (Andriushchenko et al., arXiv 1912.00049)"),
+    "transfer": ("Transfer", "PGD-50 on another network: a control, weaker than attacking this one"),
+    "worst-case": ("Worst case", "images that withstood every attack and check of the evaluation"),
     "autoattack": ("AutoAttack", "the standard ensemble (Croce and Hein, arXiv 2003.01690)"),
 }
 _LIMITS = (

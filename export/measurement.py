@@ -25,18 +25,23 @@ class Measurement(Record):
     n: Annotated[int, Field(ge=1)]
     seed: int
     figures: Annotated[tuple[_Figure, ...], Field(min_length=1)]
+    worst_case: _Figure | None = None
+    """Over all attacks that were run, image by image."""
     gates: Annotated[tuple[Check, ...], Field(min_length=1)]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The figures as a manifest lists them."""
-        return tuple(Metric(**figure.model_dump()) for figure in self.figures)
+        """The figures as a manifest lists them, the worst case last."""
+        figures = self.figures if self.worst_case is None else (*self.figures, self.worst_case)
+        return tuple(Metric(**figure.model_dump()) for figure in figures)
 
     def command(self, name: str) -> str:
         """What measures the same again, on the bundle `name`."""
         words = ["clead", "evaluate", name, "--data-dir", "DIR", "--n", str(self.n), "--seed", str(self.seed)]
         attacks = [figure for figure in self.figures if figure.norm is not None]
         words += ["--attacks", ",".join(figure.name for figure in attacks)]
+        if any(figure.name == "transfer" for figure in attacks):
+            words += ["--transfer-from", "OTHER"]
         if attacks:
             words += ["--norm", str(attacks[0].norm), "--eps", repr(attacks[0].eps)]
         return shlex.join(words)
@@ -57,7 +62,7 @@ class Measurement(Record):
                 f"this evaluation was made on {self.dataset}, but the model is one of {dataset}; "
                 "run clead evaluate on what you export"
             )
-        for figure in self.figures:
+        for figure in self.metrics:
             if figure.norm is not None and (figure.norm, figure.eps) != (threat.norm, threat.eps):
                 raise BundleError(
                     f"{figure.name} was measured at {figure.norm} eps {figure.eps:g}, but the model was "

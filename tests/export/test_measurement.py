@@ -38,6 +38,25 @@ def test_the_command_measures_the_same_again(tmp_path: Path) -> None:
     )
 
 
+def test_the_worst_case_is_kept_beside_the_figures(tmp_path: Path) -> None:
+    worst = FIGURE | {"name": "worst-case", "accuracy": 0.25}
+    transfer = FIGURE | {"name": "transfer", "accuracy": 0.5}
+    content = EVALUATION | {"figures": [*EVALUATION["figures"], transfer], "worst_case": worst}
+
+    measurement = read_measurement(_file(tmp_path, content))
+
+    assert [metric.name for metric in measurement.metrics] == [
+        "clean",
+        "fgsm",
+        "autoattack",
+        "transfer",
+        "worst-case",
+    ]
+    # What made the worst case is named already; the other model has to be given again.
+    assert "worst-case" not in measurement.command("mine")
+    assert "--transfer-from OTHER" in measurement.command("mine")
+
+
 def test_without_attacks_there_is_a_command_too(tmp_path: Path) -> None:
     clean = EVALUATION | {"figures": EVALUATION["figures"][:1]}
     assert read_measurement(_file(tmp_path, clean)).command("mine").endswith("--n 500 --seed 7 --attacks ''")

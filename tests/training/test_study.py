@@ -146,8 +146,6 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     assert "| clead | +3.0 ± 0.8 | +3.0 ± 0.8 |" in page
     text = " ".join(page.split())
     assert "`clead-static` keeps 60.0% of all images (clean: 70.0%); under a white-box" in text
-        page.split()
-    )
     assert "| ascl-leaked-local | 40.0% | 7.0% |" in page
     assert "* clead: converged" in page
     assert "* pgd-at: none" in page

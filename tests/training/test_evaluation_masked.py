@@ -38,7 +38,12 @@ def images(data_dir: Path) -> LabelledImages:
 
 def test_a_sound_model_fails_none_of_these_gates(images: LabelledImages) -> None:
     module = Colour()
-    options = {"transfer_from": Colour(scale=10.0), "attacks": (*FAST, "square"), "eps": 4 / 255, "n": 30}
+    options = {
+        "transfer_from": Colour(scale=10.0),
+        "attacks": (*FAST, "apgd-t", "square"),
+        "eps": 4 / 255,
+        "n": 30,
+    }
     evaluation = measure(module, relabelled(images, module), **options)
     assert [found.name for found in evaluation.gates if found.passed is False] == ["enough_images"]
     assert gate(evaluation, "square_alone_is_weaker").passed is True
@@ -82,7 +87,7 @@ def test_single_step_training_s_collapse_shows_in_its_own_gate_alone(images: Lab
 
 def test_square_finds_what_gradients_miss(images: LabelledImages) -> None:
     module = Quantised()
-    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "square"), n=10)
+    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "apgd-t", "square"), n=10)
     assert gate(evaluation, "square_alone_is_weaker").passed is False
     assert accuracy(evaluation, "square") < 0.5 < accuracy(evaluation, "pgd-50-10")
     assert evaluation.worst_case is not None

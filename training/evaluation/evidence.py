@@ -42,7 +42,8 @@ class Evidence:
 
     @property
     def white_box(self) -> Tensor | None:
-        """bool[N]: what every attack that follows this model's gradient left; None if none was run."""
+        """bool[N]: what every attack that follows this model's gradient left; None if none of several steps
+        was run."""
         named = ("fgsm", "pgd-50-10", "apgd-ce", "apgd-t")
         flags = [self.standing[name] for name in named if name in self.standing]
         flags += [] if self.longer is None else [self.longer]
@@ -51,4 +52,10 @@ class Evidence:
         left = self.clean
         for flag in flags:
             left = left & flag
-        return left if flags else None
+        single_step_alone = set(self.standing) & set(named) == {"fgsm"} and self.autoattack is None
+        return left if flags and not single_step_alone else None
+
+    @property
+    def targeted(self) -> bool:
+        """Whether logits' differences were attacked, class by class, beside the cross-entropy."""
+        return "apgd-t" in self.standing or self.autoattack is not None

@@ -171,8 +171,9 @@ def _square_alone_is_weaker(evidence: Evidence) -> tuple[Gate, ...]:
     name, square = "square_alone_is_weaker", evidence.standing.get("square")
     if square is None:
         return ()
-    if evidence.white_box is None:
-        return (_missing(name, "an attack by gradients"),)
+    # Square climbs the margin: what PGD on the cross-entropy leaves is no match for it on a sound model either.
+    if evidence.white_box is None or not evidence.targeted:
+        return (_missing(name, "APGD-T or AutoAttack"),)
     return (_adds_little(name, "Square", square, "gradients", evidence.white_box, SQUARE_SLACK),)
 
 
@@ -181,7 +182,7 @@ def _transfer_is_weaker(evidence: Evidence) -> tuple[Gate, ...]:
     if transfer is None:
         return ()
     if evidence.white_box is None:
-        return (_missing(name, "an attack by gradients"),)
+        return (_missing(name, "an attack by gradients, in several steps,"),)
     return (_adds_little(name, "transfer", transfer, "gradients", evidence.white_box, SLACK),)
 
 

@@ -171,7 +171,7 @@ def _square_alone_is_weaker(evidence: Evidence) -> tuple[Gate, ...]:
     name, square = "square_alone_is_weaker", evidence.standing.get("square")
     if square is None:
         return ()
-    # Square climbs the margin: what PGD on the cross-entropy leaves is no match for it on a sound model either.
+    # Square climbs the margin: PGD on the cross-entropy is no match for that on a sound model either.
     if evidence.white_box is None or not evidence.targeted:
         return (_missing(name, "APGD-T or AutoAttack"),)
     return (_adds_little(name, "Square", square, "gradients", evidence.white_box, SQUARE_SLACK),)

@@ -36,8 +36,8 @@ class Progress:
     step: int = 0
     """Steps finished in the epoch that is under way."""
     best_epoch: int = 0
-    best_robust: float = -1.0
-    """Held-out accuracy under PGD of the best checkpoint."""
+    best_accuracy: float = -1.0
+    """Held-out accuracy of the best checkpoint, robust or clean as `selection.by` says."""
     history: tuple[dict[str, float], ...] = ()
     """Figures of each finished epoch."""
     totals: dict[str, float] = field(default_factory=dict)

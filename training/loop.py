@@ -200,7 +200,8 @@ class Trainer:
                     self._device,
                     self._processes,
                 )
-        best = figures.get("held_out_robust", -1.0) > self.progress.best_robust
+        chosen_by = figures.get(f"held_out_{self.recipe.selection.by}", -1.0)
+        best = chosen_by > self.progress.best_accuracy
         self.progress = replace(
             self.progress,
             epoch=self.progress.epoch + 1,
@@ -209,7 +210,7 @@ class Trainer:
             seconds=0.0,
             history=(*self.progress.history, figures),
             best_epoch=epoch + 1 if best else self.progress.best_epoch,
-            best_robust=figures["held_out_robust"] if best else self.progress.best_robust,
+            best_accuracy=max(chosen_by, self.progress.best_accuracy),
         )
         # The best one first: a kill between the two writes repeats this epoch's end and writes it again.
         if best:

@@ -79,7 +79,10 @@ class Head(Optimiser):
 
 
 class Selection(Section):
-    """PGD on the held-out images after each epoch chooses the best checkpoint."""
+    """Held-out images, attacked with PGD after each epoch, choose the best checkpoint."""
+
+    by: Literal["robust", "clean"] = "robust"
+    """Which of their accuracies; clean is for training without perturbations, where the other is an accident."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)

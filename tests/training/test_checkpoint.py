@@ -23,7 +23,7 @@ from training.recipe import Recipe
 
 CLASSES = tuple("abcdefghij")
 PROGRESS = Progress(
-    epoch=1, best_robust=0.25, history=({"epoch": 1.0},), totals={"loss": 0.1 + 0.2}, seconds=2.5
+    epoch=1, best_accuracy=0.25, history=({"epoch": 1.0},), totals={"loss": 0.1 + 0.2}, seconds=2.5
 )
 
 

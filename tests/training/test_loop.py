@@ -145,9 +145,9 @@ def test_the_best_checkpoint_is_the_most_robust_on_held_out_images(start: Start,
     _finish(trainer)
     robust = [figures["held_out_robust"] for figures in trainer.progress.history]
     run = load_run(tmp_path / "run")
-    assert run.progress.best_robust == max(robust)
+    assert run.progress.best_accuracy == max(robust)
     assert run.progress.best_epoch == robust.index(max(robust)) + 1
-    assert trainer.progress.best_robust == max(robust)
+    assert trainer.progress.best_accuracy == max(robust)
 
 
 def test_a_run_learns(tiny_recipe: Recipe, images: LabelledImages, tmp_path: Path) -> None:

@@ -163,6 +163,24 @@ def test_the_average_is_what_is_selected_and_saved(images: LabelledImages, tmp_p
     assert not torch.equal(best["network.fc.weight"], last["network.fc.weight"])
 
 
+@pytest.mark.parametrize(("by", "epoch"), [("robust", 2), ("clean", 3)])
+def test_the_recipe_says_which_accuracy_chooses(
+    by: str, epoch: int, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter([(0.2, 0.1), (0.3, 0.2), (0.5, 0.1), (0.4, 0.0)])
+
+    def accuracy(*_: object) -> dict[str, float]:
+        clean, robust = next(measured)
+        return {"held_out_clean": clean, "held_out_robust": robust}
+
+    monkeypatch.setattr("training.loop.held_out_accuracy", accuracy)
+    changes = {"objective": {"name": "standard"}, "optimiser": {"epochs": 4, "batch_size": 60}}
+    trainer = _trainer({**changes, "selection": {"by": by}}, images, tmp_path)
+    _finish(trainer)
+    assert trainer.progress.best_epoch == epoch
+    assert load_run(tmp_path).progress.epoch == epoch
+
+
 def test_a_run_starts_from_another_s_weights(clean_run: Path, images: LabelledImages, tmp_path: Path) -> None:
     trainer = _trainer({"start": str(clean_run)}, images, tmp_path)
     earlier = load_run(clean_run).network.state_dict()

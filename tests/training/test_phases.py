@@ -144,6 +144,21 @@ def test_a_head_leaves_the_encoder_as_it_is(images: LabelledImages, tmp_path: Pa
     assert trainer.progress.best_epoch == 3
 
 
+def test_a_head_s_batches_are_checked_before_its_encoder_is_trained(
+    images: LabelledImages, tmp_path: Path
+) -> None:
+    changes = {"objective": {"name": "rsupcon", "projection": 16}, "head": {**HEAD, "batch_size": 512}}
+    with pytest.raises(TrainingError, match=r"head\.batch_size=512 is larger than the 180 training images"):
+        _trainer(changes, images, tmp_path)
+
+
+def test_a_head_may_be_trained_with_weight_perturbation(images: LabelledImages, tmp_path: Path) -> None:
+    head = {**HEAD, "weight_perturbation": 0.01}
+    trainer = _trainer({"objective": {"name": "rsupcon", "projection": 16}, "head": head}, images, tmp_path)
+    _finish(trainer)
+    assert trainer.progress.best_epoch == 3
+
+
 def test_a_head_may_let_batch_norm_follow(images: LabelledImages, tmp_path: Path) -> None:
     changes = {"objective": {"name": "rsupcon", "projection": 16}, "head": {**HEAD, "batch_norm": "train"}}
     trainer = _trainer(changes, images, tmp_path)

@@ -105,7 +105,7 @@ class Trainer:
         """
         with deterministic():
             while True:
-                self._phase.objective.prepare(self._images, self._train, self._out, self._device)
+                self._phase.objective.prepare(self._images, self._train, self._out, self._device, bars.track)
                 while self.progress.epoch < self._phase.settings.epochs:
                     self._epoch(bars)
                 if self._last_phase:

@@ -84,20 +84,18 @@ class Perturbation:
             samples: int64[N], identities that key the noise.
             seed: of the noise in this step.
         """
-        names, found = self.settings.names, images.clone()
-        number = torch.zeros_like(labels)
-        if len(names) > 1:
-            draw = random.uniform(images[:, 0, 0, :1], seed=seed, samples=samples, restart=0, purpose=_CHOICE)
-            number = (draw[:, 0] * len(names)).long()
+        names = self.settings.names
         with attack_mode(self._network):
+            if len(names) == 1:
+                return self._lose(names[0], images, labels, samples=samples, seed=seed)
+            number, found = dealt(samples, len(names), seed=seed), images.clone()
             for index, name in enumerate(names):
                 rows = (number == index).nonzero()[:, 0]
-                if len(rows) == 0:
-                    continue
-                loss = Loss.MARGIN if name == "cw" else Loss.CROSS_ENTROPY
-                objective = untargeted(self._classifier, labels[rows], loss=loss)
-                found[rows] = self._run(name, objective, images[rows], samples=samples[rows], seed=seed)
-        return found
+                if len(rows):
+                    found[rows] = self._lose(
+                        name, images[rows], labels[rows], samples=samples[rows], seed=seed
+                    )
+            return found
 
     def climb(self, objective: Objective, images: Tensor, *, samples: Tensor, seed: int) -> Tensor:
         """Images that climb `objective`, which may couple the samples of the batch.
@@ -117,6 +115,12 @@ class Perturbation:
         step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size))
         moved: Tensor = self._threat.project(delta + step, eps)
         return moved
+
+    def _lose(self, name: str, images: Tensor, labels: Tensor, *, samples: Tensor, seed: int) -> Tensor:
+        loss = Loss.MARGIN if name == "cw" else Loss.CROSS_ENTROPY
+        return self._run(
+            name, untargeted(self._classifier, labels, loss=loss), images, samples=samples, seed=seed
+        )
 
     def _run(self, name: str, objective: Objective, images: Tensor, *, samples: Tensor, seed: int) -> Tensor:
         settings, threat = self.settings, self._threat
@@ -148,6 +152,14 @@ class Perturbation:
         )
         last: Tensor = result.images
         return last
+
+
+def dealt(samples: Tensor, count: int, *, seed: int) -> Tensor:
+    """int64[N] from 0 to count - 1: which of `count` attacks each sample meets, keyed by its identity."""
+    like = torch.empty(len(samples), 1, device=samples.device)
+    draw = random.uniform(like, seed=seed, samples=samples, restart=0, purpose=_CHOICE)
+    number: Tensor = (draw[:, 0] * count).long()
+    return number
 
 
 class Climb:

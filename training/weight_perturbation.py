@@ -19,9 +19,9 @@ def weights_perturbed(
 ) -> Iterator[None]:
     """Within, each trained weight tensor of `network` is w + gamma ||w|| / ||g|| g, g the gradient of `loss`.
 
-    Wu et al., arXiv 2004.05884. Vectors (biases, batch norm), frozen weights and projection heads stay. Buffers are afterwards what they were
-    before `loss` was asked, so the extra pass does not move batch norm's statistics; weights are restored to
-    the bit.
+    Wu et al., arXiv 2004.05884. Vectors (biases, batch norm), frozen weights and projection heads stay.
+    Buffers are afterwards what they were before `loss` was asked, so the extra pass does not move batch
+    norm's statistics; weights are restored to the bit.
 
     Args:
         loss: this process's share of the loss, with a graph.

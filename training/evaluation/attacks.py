@@ -39,7 +39,7 @@ class TestImages:
     batch_size: int
 
     def chunks(self, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(indices, images, labels) of the images where bool[N] `chosen` holds, batch by batch; none of none."""
+        """(indices, images, labels) of the images where bool[N] `chosen` holds, batch by batch."""
         rows = chosen.nonzero()[:, 0]
         # torch splits nothing into one empty part, which the attack library cannot take.
         for indices in rows.split(self.batch_size) if len(rows) else ():

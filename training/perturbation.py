@@ -55,16 +55,22 @@ class Attack(Section):
         """The attacks that are run."""
         return self.mix if self.name == "mix" else (self.name,)
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it attacks a classifier, and cannot climb anything else."""
+        return self.name in ("cw", "mix")
+
     @model_validator(mode="after")
     def _consistent(self) -> Attack:
         if (self.name == "mix") != bool(self.mix):
             raise ValueError("name = 'mix' goes with a list of attacks in mix, other names without one")
         if "noise_fgsm" in self.names and self.norm != "linf":
             raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
-        if self.norm == "linf" and self.eps > 1:
-            raise ValueError(
-                f"eps is {self.eps:g} in [0, 1] pixels, beyond any image; did you mean '{self.eps:g}/255'?"
-            )
+        for name, size in (("eps", self.eps), ("step_size", self.step_size)):
+            if self.norm == "linf" and size > 1:
+                raise ValueError(
+                    f"{name} is {size:g} in [0, 1] pixels, beyond any image; did you mean '{size:g}/255'?"
+                )
         return self
 
 
@@ -104,7 +110,7 @@ class Perturbation:
             ValueError: if the recipe asks for attacks that need labels (cw, mix).
         """
         name = self.settings.name
-        if name in ("cw", "mix"):
+        if self.settings.needs_labels:
             raise ValueError(f"attack.name = {name!r} goes with objectives that climb the cross-entropy only")
         with attack_mode(self._network):
             return self._run(name, objective, images, samples=samples, seed=seed)

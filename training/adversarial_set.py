@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from probes import random
 from probes.attacks.carlini_wagner import carlini_wagner
 from probes.attacks.fgsm import fgsm
 from probes.attacks.pgd import pgd
 from probes.losses import Loss
 from probes.objective import untargeted
 from probes.threat import Linf
-from training.checkpoint import load_run
+from training.checkpoint import load_run, replace_file
 from training.classifier import TorchClassifier
 from training.data.images import DataError, LabelledImages
 from training.networks.network import Network
+from training.perturbation import dealt
+from training.processes import Processes
+from training.progress import Track
 from training.run_folder import BEST
 
 EPS = 8 / 255
@@ -51,14 +52,16 @@ def adversarial_set(
     attacks: Sequence[str],
     file: Path,
     device: torch.device,
+    processes: Processes,
+    track: Track,
 ) -> AdversarialSet:
     """Adversarial versions of `images` at int64 `chosen`, against the best checkpoint of the run `surrogate`.
 
-    They are made where `file` does not hold them yet. Each image meets one of `attacks` (fgsm, pgd, cw),
-    always the same.
+    They are made where `file` does not hold them yet: in every process, but one of them writes the file. Each
+    image meets one of `attacks` (fgsm, pgd, cw), always the same.
 
     Raises:
-        CheckpointError: there is no such run.
+        CheckpointError: there is no such run, or the file cannot be written.
         DataError: the run knows other classes.
     """
     run = load_run(surrogate)
@@ -72,8 +75,10 @@ def adversarial_set(
     rows[chosen] = torch.arange(len(chosen))
     pixels = _read(file, key)
     if pixels is None:
-        pixels = _made(run.network.to(device), images, chosen, attacks, device)
-        _write(file, pixels, key)
+        parts = track(chosen.split(_BATCH), "adversarial images")
+        pixels = _made(run.network.to(device), images, parts, attacks, device)
+        if processes.rank == 0:
+            replace_file(file, save({"pixels": pixels}, metadata={"key": key}))
     return AdversarialSet(pixels, rows)
 
 
@@ -88,19 +93,22 @@ def _key(surrogate: Path, images: LabelledImages, chosen: Tensor, attacks: Seque
 
 
 def _made(
-    network: Network, images: LabelledImages, chosen: Tensor, attacks: Sequence[str], device: torch.device
+    network: Network,
+    images: LabelledImages,
+    parts: Iterable[Tensor],
+    attacks: Sequence[str],
+    device: torch.device,
 ) -> Tensor:
-    parts = []
-    for chunk in track(chosen.split(_BATCH), description="adversarial images"):
+    made = []
+    for chunk in parts:
         batch, labels = images.batch(chunk, device)
-        draw = random.uniform(batch[:, 0, 0, :1], seed=0, samples=chunk.to(device), restart=0)[:, 0]
-        number, found = (draw * len(attacks)).long(), batch.clone()
+        number, found = dealt(chunk.to(device), len(attacks), seed=0), batch.clone()
         for index, name in enumerate(attacks):
             rows = (number == index).nonzero()[:, 0]
             if len(rows):
                 found[rows] = _attacked(network, name, batch[rows], labels[rows], chunk.to(device)[rows])
-        parts.append((found * 255.0).round().to(torch.uint8).cpu())
-    return torch.cat(parts)
+        made.append((found * 255.0).round().to(torch.uint8).cpu())
+    return torch.cat(made)
 
 
 def _attacked(network: Network, name: str, images: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
@@ -137,9 +145,3 @@ def _read(file: Path, key: str) -> Tensor | None:
             return pixels
     except (OSError, SafetensorError):
         return None
-
-
-def _write(file: Path, pixels: Tensor, key: str) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_bytes(save({"pixels": pixels}, metadata={"key": key}))
-    temporary.replace(file)

@@ -97,6 +97,15 @@ def write_checkpoint(
     content = save(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata=metadata
     )
+    replace_file(path, content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` into `path` at one stroke: whoever reads finds all of the old or all of the new.
+
+    Raises:
+        CheckpointError: if the disk is full or the folder cannot be written; what was there is untouched.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -29,7 +29,13 @@ from training.data.split import epoch_order, generator, hold_out
 from training.memory import out_of_memory_as
 from training.objectives.objective import Batch
 from training.phase import Phase
-from training.phases import TrainingError, build_phase, initial_network, phase_settings
+from training.phases import (
+    TrainingError,
+    build_phase,
+    check_batch_sizes,
+    initial_network,
+    phase_settings,
+)
 from training.processes import Processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe
@@ -62,6 +68,7 @@ class Trainer:
         self._processes = processes or Processes()
         self._clock = clock
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
+        check_batch_sizes(recipe, len(self._train), self._processes)
         self.network = initial_network(recipe, images.classes, device, self._processes)
         self._phase = self._build_phase()
         images.keep_on(device)
@@ -98,7 +105,7 @@ class Trainer:
         """
         with deterministic():
             while True:
-                self._phase.objective.prepare(self._images, self._train, self._out, self._device)
+                self._phase.objective.prepare(self._images, self._train, self._out, self._device, bars.track)
                 while self.progress.epoch < self._phase.settings.epochs:
                     self._epoch(bars)
                 if self._last_phase:

@@ -55,16 +55,22 @@ class Attack(Section):
         """The attacks that are run."""
         return self.mix if self.name == "mix" else (self.name,)
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it attacks a classifier, and cannot climb anything else."""
+        return self.name in ("cw", "mix")
+
     @model_validator(mode="after")
     def _consistent(self) -> Attack:
         if (self.name == "mix") != bool(self.mix):
             raise ValueError("name = 'mix' goes with a list of attacks in mix, other names without one")
         if "noise_fgsm" in self.names and self.norm != "linf":
             raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
-        if self.norm == "linf" and self.eps > 1:
-            raise ValueError(
-                f"eps is {self.eps:g} in [0, 1] pixels, beyond any image; did you mean '{self.eps:g}/255'?"
-            )
+        for name, size in (("eps", self.eps), ("step_size", self.step_size)):
+            if self.norm == "linf" and size > 1:
+                raise ValueError(
+                    f"{name} is {size:g} in [0, 1] pixels, beyond any image; did you mean '{size:g}/255'?"
+                )
         return self
 
 
@@ -84,20 +90,18 @@ class Perturbation:
             samples: int64[N], identities that key the noise.
             seed: of the noise in this step.
         """
-        names, found = self.settings.names, images.clone()
-        number = torch.zeros_like(labels)
-        if len(names) > 1:
-            draw = random.uniform(images[:, 0, 0, :1], seed=seed, samples=samples, restart=0, purpose=_CHOICE)
-            number = (draw[:, 0] * len(names)).long()
+        names = self.settings.names
         with attack_mode(self._network):
+            if len(names) == 1:
+                return self._lose(names[0], images, labels, samples=samples, seed=seed)
+            number, found = dealt(samples, len(names), seed=seed), images.clone()
             for index, name in enumerate(names):
                 rows = (number == index).nonzero()[:, 0]
-                if len(rows) == 0:
-                    continue
-                loss = Loss.MARGIN if name == "cw" else Loss.CROSS_ENTROPY
-                objective = untargeted(self._classifier, labels[rows], loss=loss)
-                found[rows] = self._run(name, objective, images[rows], samples=samples[rows], seed=seed)
-        return found
+                if len(rows):
+                    found[rows] = self._lose(
+                        name, images[rows], labels[rows], samples=samples[rows], seed=seed
+                    )
+            return found
 
     def climb(self, objective: Objective, images: Tensor, *, samples: Tensor, seed: int) -> Tensor:
         """Images that climb `objective`, which may couple the samples of the batch.
@@ -106,7 +110,7 @@ class Perturbation:
             ValueError: if the recipe asks for attacks that need labels (cw, mix).
         """
         name = self.settings.name
-        if name in ("cw", "mix"):
+        if self.settings.needs_labels:
             raise ValueError(f"attack.name = {name!r} goes with objectives that climb the cross-entropy only")
         with attack_mode(self._network):
             return self._run(name, objective, images, samples=samples, seed=seed)
@@ -117,6 +121,12 @@ class Perturbation:
         step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size))
         moved: Tensor = self._threat.project(delta + step, eps)
         return moved
+
+    def _lose(self, name: str, images: Tensor, labels: Tensor, *, samples: Tensor, seed: int) -> Tensor:
+        loss = Loss.MARGIN if name == "cw" else Loss.CROSS_ENTROPY
+        return self._run(
+            name, untargeted(self._classifier, labels, loss=loss), images, samples=samples, seed=seed
+        )
 
     def _run(self, name: str, objective: Objective, images: Tensor, *, samples: Tensor, seed: int) -> Tensor:
         settings, threat = self.settings, self._threat
@@ -148,6 +158,14 @@ class Perturbation:
         )
         last: Tensor = result.images
         return last
+
+
+def dealt(samples: Tensor, count: int, *, seed: int) -> Tensor:
+    """int64[N] from 0 to count - 1: which of `count` attacks each sample meets, keyed by its identity."""
+    like = torch.empty(len(samples), 1, device=samples.device)
+    draw = random.uniform(like, seed=seed, samples=samples, restart=0, purpose=_CHOICE)
+    number: Tensor = (draw[:, 0] * count).long()
+    return number
 
 
 class Climb:

@@ -54,17 +54,25 @@ def initial_network(
     return network
 
 
+def check_batch_sizes(recipe: Recipe, training_images: int, processes: Processes) -> None:
+    """Whether all phases can be trained: a head's batches are not to fail once its encoder is trained.
+
+    Raises:
+        TrainingError: a batch size does not suit the data or the processes; the message names it.
+    """
+    for settings in phase_settings(recipe):
+        text = f"{_section(settings)}.batch_size={settings.batch_size}"
+        if settings.batch_size > training_images:
+            raise TrainingError(f"{text} is larger than the {training_images} training images")
+        if settings.batch_size % processes.count:
+            raise TrainingError(f"{text} is not divisible by the {processes.count} processes")
+
+
 def build_phase(
     recipe: Recipe, index: int, network: Network, *, training_images: int, processes: Processes
 ) -> Phase:
-    """Phase number `index`, ready to begin with `network` as it is.
-
-    Raises:
-        TrainingError: the batch size does not suit the data or the processes.
-    """
+    """Phase number `index`, ready to begin with `network` as it is."""
     settings = phase_settings(recipe)[index]
-    name = "head" if isinstance(settings, Head) else "optimiser"
-    _check_batch_size(f"{name}.batch_size={settings.batch_size}", settings, training_images, processes)
     device = next(network.parameters()).device
     autocast, size = device.type == "cuda", recipe.data.size
     context = Context(
@@ -79,7 +87,7 @@ def build_phase(
     )
     objective.modules.to(device)
     return Phase(
-        name,
+        _section(settings),
         settings,
         objective,
         network,
@@ -91,8 +99,5 @@ def build_phase(
     )
 
 
-def _check_batch_size(text: str, settings: Optimiser, training_images: int, processes: Processes) -> None:
-    if settings.batch_size > training_images:
-        raise TrainingError(f"{text} is larger than the {training_images} training images")
-    if settings.batch_size % processes.count:
-        raise TrainingError(f"{text} is not divisible by the {processes.count} processes")
+def _section(settings: Optimiser) -> str:
+    return "head" if isinstance(settings, Head) else "optimiser"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from training.totals import loss_text
+
+Track: TypeAlias = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
+"""`TrainingProgress.track`."""
 
 
 class TrainingProgress:
@@ -19,7 +23,7 @@ class TrainingProgress:
         self._epochs = epochs
         self._console = console or Console(stderr=True, quiet=not shown)
         self._bars = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[stage]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
@@ -28,7 +32,7 @@ class TrainingProgress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bars.add_task("steps", epoch="", figures="", total=None)
+        self._task = self._bars.add_task("steps", stage="", figures="", total=None)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -42,8 +46,15 @@ class TrainingProgress:
     def start_epoch(self, epoch: int, steps: int, done: int) -> None:
         """`epoch` counts from 0; `done` of its `steps` were done before a resume."""
         self._bars.reset(
-            self._task, total=steps, completed=done, epoch=f"{epoch + 1}/{self._epochs}", figures=""
+            self._task, total=steps, completed=done, stage=f"epoch {epoch + 1}/{self._epochs}", figures=""
         )
+
+    def track(self, parts: Sequence[Tensor], stage: str) -> Iterator[Tensor]:
+        """`parts` one by one, with a bar for this work that precedes the epochs."""
+        self._bars.reset(self._task, total=len(parts), stage=stage, figures="")
+        for part in parts:
+            yield part
+            self._bars.advance(self._task)
 
     def step(self, done: int, figures: Mapping[str, float]) -> None:
         """`figures`: the epoch's means so far (`training.totals.means`)."""

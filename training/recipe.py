@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from training.objectives.settings import (
+    BY_NAME,
     WITHOUT_CLASSIFIER,
     CleadSettings,
+    CleadSimultaneousSettings,
     ObjectiveSettings,
     PgdAtSettings,
+    RSupConSettings,
     StandardSettings,
     TradesSettings,
 )
@@ -71,9 +75,10 @@ class Head(Optimiser):
     weight_decay: float = Field(0.0, ge=0.0)
     schedule: Literal["one_cycle", "cosine", "step"] = "step"
     warmup: float = Field(0.0, ge=0.0, lt=1.0)
-    objective: Annotated[StandardSettings | PgdAtSettings | TradesSettings, Field(discriminator="name")] = (
-        StandardSettings()
-    )
+    objective: Annotated[
+        StandardSettings | PgdAtSettings | TradesSettings,
+        *BY_NAME,
+    ] = StandardSettings()
     batch_norm: Literal["eval", "train"] = "eval"
     """Whether the encoder's batch norm keeps its statistics, or still follows the batches."""
 
@@ -120,6 +125,13 @@ class Recipe(Section):
             raise ValueError(f"objective {self.objective.name!r} trains a classifier: it takes no [head]")
         return self
 
+    @model_validator(mode="after")
+    def _attack_suits(self) -> Recipe:
+        for objective in (self.objective, *((self.head.objective,) if self.head else ())):
+            if problem := _unsuited(self.attack, objective):
+                raise ValueError(f"attack.name = {self.attack.name!r} {problem}")
+        return self
+
     def same_training(self, other: Recipe) -> bool:
         """Whether both train alike, step by step: they may differ in what only suits them to a machine.
 
@@ -130,6 +142,21 @@ class Recipe(Section):
 
     def _training(self) -> dict[str, Any]:
         return self.model_dump(exclude={"checkpoint_seconds": True, "selection": {"batch_size"}})
+
+
+def _unsuited(attack: Attack, objective: Section) -> str:
+    """Why `objective` cannot be trained with `attack`; empty where it can."""
+    if isinstance(objective, CleadSimultaneousSettings) and attack.name != "pgd":
+        return "is not used by 'clead_simultaneous', which takes eps, norm and step_size only: leave it out"
+    own = isinstance(objective, TradesSettings | RSupConSettings)
+    if (own or getattr(objective, "climb", "cross_entropy") != "cross_entropy") and attack.needs_labels:
+        return (
+            "goes with objectives whose perturbations climb the cross-entropy only; "
+            "use pgd, fgsm_rs or noise_fgsm here"
+        )
+    if isinstance(objective, TradesSettings) and attack.name == "fgsm":
+        return "starts at the image, where the divergence that 'trades' climbs is flat; use pgd or fgsm_rs"
+    return ""
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -159,10 +186,16 @@ def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {_message(problem)}"
             for problem in error.errors()
         )
         raise RecipeError(f"{origin}: {problems}") from error
+
+
+def _message(problem: ErrorDetails) -> str:
+    if problem["type"] == "union_tag_invalid":
+        return f"name must be one of {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
+    return problem["msg"]
 
 
 def find_recipe(name: str) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
-from training.objectives.objective import StepLoss
 from training.processes import Processes
+
+if TYPE_CHECKING:
+    from training.objectives.objective import StepLoss
 
 _TERM = "loss_"
 

@@ -17,16 +17,16 @@ _TINY = 1e-20
 def weights_perturbed(
     network: nn.Module, loss: Callable[[], Tensor], *, gamma: float, processes: Processes
 ) -> Iterator[None]:
-    """Within, each weight tensor of `network` is w + gamma ||w|| / ||g|| g, with g the gradient of `loss`.
+    """Within, each trained weight tensor of `network` is w + gamma ||w|| / ||g|| g, g the gradient of `loss`.
 
-    Wu et al., arXiv 2004.05884. Vectors (biases, batch norm) stay. Buffers are afterwards what they were
-    before `loss` was asked, so the extra pass does not move batch norm's statistics; weights are restored to
-    the bit.
+    Wu et al., arXiv 2004.05884. Vectors (biases, batch norm), frozen weights and projection heads stay.
+    Buffers are afterwards what they were before `loss` was asked, so the extra pass does not move batch
+    norm's statistics; weights are restored to the bit.
 
     Args:
         loss: this process's share of the loss, with a graph.
     """
-    weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+    weights = [p for p in network.parameters() if p.requires_grad and p.dim() > 1]
     buffers = [buffer.clone() for buffer in network.buffers()]
     # An encoder's loss does not know the classifier's weights.
     gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
@@ -37,7 +37,8 @@ def weights_perturbed(
         for weight, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:
                 total = processes.add(gradient)
-                weight.add_(total, alpha=float(gamma * weight.norm() / total.norm().clamp(min=_TINY)))
+                # A tensor, not a number: asking the device for each would hold it up.
+                weight.add_(total * (gamma * weight.norm() / total.norm().clamp(min=_TINY)))
     try:
         yield
     finally:

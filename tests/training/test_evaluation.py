@@ -51,6 +51,15 @@ def test_a_linear_model_s_robust_accuracy_is_the_closed_form(images: LabelledIma
     assert stages == sorted(stages, reverse=True) and stages[-1] == accuracy(evaluation, "autoattack")
 
 
+def test_a_model_that_loses_every_image_to_the_first_attack_is_measured(images: LabelledImages) -> None:
+    module = Colour()
+    evaluation = measure(
+        module, relabelled(images, module).spread(10), n=10, eps=0.5, attacks=("autoattack",)
+    )
+    assert accuracy(evaluation, "clean") == 1.0
+    assert [stage.accuracy for stage in evaluation.stages] == [0.0, 0.0, 0.0, 0.0]
+
+
 def test_what_was_not_run_is_not_passed(images: LabelledImages) -> None:
     evaluation = measure(Colour(), images, n=10, attacks=())
     missing = {gate.name for gate in evaluation.gates if gate.passed is None}

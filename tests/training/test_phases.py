@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from cli.main import main
 from export.manifest import InputSpec
 from tests.training.conftest import TINY
 from training.checkpoint import load_run, read_checkpoint
@@ -16,6 +18,7 @@ from training.data.sources import open_images
 from training.loop import Trainer
 from training.phase import Phase
 from training.phases import TrainingError
+from training.processes import Processes
 from training.progress import TrainingProgress
 from training.recipe import recipe_from
 from training.run_folder import BEST, LAST
@@ -144,6 +147,21 @@ def test_a_head_leaves_the_encoder_as_it_is(images: LabelledImages, tmp_path: Pa
     assert trainer.progress.best_epoch == 3
 
 
+def test_a_head_s_batches_are_checked_before_its_encoder_is_trained(
+    images: LabelledImages, tmp_path: Path
+) -> None:
+    changes = {"objective": {"name": "rsupcon", "projection": 16}, "head": {**HEAD, "batch_size": 512}}
+    with pytest.raises(TrainingError, match=r"head\.batch_size=512 is larger than the 180 training images"):
+        _trainer(changes, images, tmp_path)
+
+
+def test_a_head_may_be_trained_with_weight_perturbation(images: LabelledImages, tmp_path: Path) -> None:
+    head = {**HEAD, "weight_perturbation": 0.01}
+    trainer = _trainer({"objective": {"name": "rsupcon", "projection": 16}, "head": head}, images, tmp_path)
+    _finish(trainer)
+    assert trainer.progress.best_epoch == 3
+
+
 def test_a_head_may_let_batch_norm_follow(images: LabelledImages, tmp_path: Path) -> None:
     changes = {"objective": {"name": "rsupcon", "projection": 16}, "head": {**HEAD, "batch_norm": "train"}}
     trainer = _trainer(changes, images, tmp_path)
@@ -208,7 +226,13 @@ def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes
         return original(network, name, *args)
 
     monkeypatch.setattr(module, "_attacked", counting)
-    chosen, options = torch.arange(40), {"attacks": ("fgsm", "pgd", "cw"), "device": CPU}
+    chosen = torch.arange(40)
+    options = {
+        "attacks": ("fgsm", "pgd", "cw"),
+        "device": CPU,
+        "processes": Processes(),
+        "track": TrainingProgress(1).track,
+    }
     file = tmp_path / "adversarial.safetensors"
     first = module.adversarial_set(clean_run, images, chosen, file=file, **options)  # type: ignore[arg-type]
     assert sorted(made) == ["cw", "fgsm", "pgd"]
@@ -217,6 +241,10 @@ def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes
     assert torch.equal(first.pixels, again.pixels)
     module.adversarial_set(clean_run, images, chosen[1:], file=file, **options)  # type: ignore[arg-type]
     assert len(made) == 6
+    second, others = Processes(rank=1, count=2), tmp_path / "other.safetensors"
+    options["processes"] = second
+    module.adversarial_set(clean_run, images, chosen, file=others, **options)  # type: ignore[arg-type]
+    assert not others.exists(), "two processes that write one file get into each other's way"
 
     clean, labels = images.batch(chosen, CPU)
     network = load_run(clean_run).network
@@ -224,3 +252,15 @@ def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes
     before = torch.nn.functional.cross_entropy(network(clean), labels)
     assert torch.nn.functional.cross_entropy(network(adversarial), labels) > before
     assert (first.images(torch.tensor([3, 1]), CPU) == adversarial[[3, 1]]).all()
+
+
+def test_the_command_says_the_folder_alone_on_its_output(
+    clean_run: Path, tiny_recipe_file: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    changes = [f'objective={{name="clead_static",surrogate="{clean_run}"}}', "optimiser.epochs=1"]
+    changes += ["head.epochs=1", "head.batch_size=60"]
+    options = [option for change in changes for option in ("--set", change)]
+    arguments = ["train", str(tiny_recipe_file), "--data-dir", str(data_dir), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, [*arguments, "--device", "cpu", *options], prog_name="clead")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{tmp_path / 'run'}\n"

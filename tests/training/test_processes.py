@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.batches import make_network
 from tests.training.phase_steps import OBJECTIVES, trained
 from training.checkpoint import read_checkpoint
-from training.phases import TrainingError, build_phase
+from training.phases import TrainingError, check_batch_sizes
 from training.processes import Processes
 from training.recipe import Recipe
 from training.run_folder import BEST, LAST
@@ -70,4 +69,4 @@ def test_torchrun_trains_a_recipe(tiny_recipe_file: Path, data_dir: Path, tmp_pa
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe: Recipe) -> None:
     with pytest.raises(TrainingError, match=r"optimiser\.batch_size=60 is not divisible by the 7 processes"):
-        build_phase(tiny_recipe, 0, make_network(), training_images=180, processes=Processes(count=7))
+        check_batch_sizes(tiny_recipe, 180, Processes(count=7))

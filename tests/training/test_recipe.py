@@ -28,11 +28,17 @@ def test_eps_may_be_a_fraction(tmp_path: Path) -> None:
         ('name = "x"\n[attack]\neps = "8/0"\n', "attack.eps"),
         ('name = "x"\n[attack]\neps = "1e400"\n', "attack.eps"),
         ('name = "x"\n[attack]\neps = 8\n', "did you mean '8/255'"),
+        ('name = "x"\n[attack]\nstep_size = 2\n', "step_size is 2 .* did you mean '2/255'"),
         ('name = "x"\ncheckpoint_seconds = inf\n', "checkpoint_seconds: .*finite"),
         ('name = "x"\n[attack]\nname = "deepfool"\n', "attack.name"),
         ('name = "x"\n[attack]\nname = "mix"\n', "attack: .*a list of attacks in mix"),
         ('name = "x"\n[attack]\nmix = ["pgd"]\n', "attack: .*other names without one"),
         ('name = "x"\n[objective]\nname = "simsiam"\n', "objective: .*'ascl', 'clead'"),
+        ('name = "x"\n[objective]\nbeta = 3\n', "objective: name must be one of 'ascl', 'clead'"),
+        (
+            'name = "x"\n[objective]\nname = "rsupcon"\n[head.objective]\nbeta = 3\n',
+            "head.objective: name must be one of 'standard', 'pgd_at', 'trades'",
+        ),
         ('name = "x"\n[objective]\nname = "rsupcon"\n', r"rsupcon.*add a section \[head\]"),
         ('name = "x"\n[head]\nepochs = 2\n', r"'clead' trains a classifier: it takes no \[head\]"),
         ('name = "x"\n[attack]\nname = "noise_fgsm"\nnorm = "l2"\n', "attack: .*use name = 'pgd' for l2"),
@@ -51,6 +57,33 @@ def test_overrides_go_on_top(tmp_path: Path) -> None:
     path = _write(tmp_path, 'name = "x"\n[optimiser]\nepochs = 9\n')
     recipe = read_recipe(path, ["optimiser.epochs=2", "attack.eps=4/255", "name=y"])
     assert (recipe.optimiser.epochs, recipe.attack.eps, recipe.name) == (2, 4 / 255, "y")
+
+
+HEAD = '[head]\nobjective = { name = "trades" }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[objective]\nname = "trades"\n[attack]\nname = "cw"\n', "attack.name = 'cw' goes with objectives"),
+        ('[objective]\nname = "trades"\n[attack]\nname = "fgsm"\n', "'fgsm' starts at the image"),
+        ('[objective]\nname = "clead"\nclimb = "sum"\n[attack]\nname = "cw"\n', "goes with objectives"),
+        (
+            '[objective]\nname = "clead_simultaneous"\n[attack]\nname = "mix"\nmix = ["pgd", "cw"]\n',
+            "attack.name = 'mix' is not used by 'clead_simultaneous'",
+        ),
+        # Else it would fail after the encoder's training only.
+        (
+            f'[objective]\nname = "clead_static"\nsurrogate = "x"\n{HEAD}[attack]\nname = "cw"\n',
+            "attack.name = 'cw' goes with objectives",
+        ),
+    ],
+)
+def test_an_attack_that_does_not_suit_the_objective_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(_write(tmp_path, 'name = "x"\n' + text))
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "name.x=3"])

@@ -44,6 +44,15 @@ def test_the_extra_pass_does_not_move_batch_norm() -> None:
         assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
 
 
+def test_frozen_weights_stay() -> None:
+    network = make_network()
+    network.backbone.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    with weights_perturbed(network, lambda: _loss(network), gamma=0.05, processes=Processes()):
+        moved = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    assert moved == {"fc.weight"}
+
+
 def test_weights_come_back_when_the_step_fails() -> None:
     network = make_network()
     before = [parameter.clone() for parameter in network.parameters()]

@@ -102,7 +102,7 @@ class LabelledImages:
         found = hashlib.sha256(json.dumps(self.classes).encode())
         found.update(self.labels.numpy().data)
         if self._resident is not None:
-            found.update(self._resident.numpy().data)
+            found.update(self._resident.cpu().numpy().data)
         else:
             for encoded in self._encoded:
                 found.update(encoded.identity)

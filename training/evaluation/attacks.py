@@ -40,7 +40,9 @@ class TestImages:
 
     def chunks(self, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(indices, images, labels) of the images where bool[N] `chosen` holds, batch by batch."""
-        for indices in chosen.nonzero()[:, 0].split(self.batch_size):
+        rows = chosen.nonzero()[:, 0]
+        # torch splits nothing into one empty part, which the attack library cannot take.
+        for indices in rows.split(self.batch_size) if len(rows) else ():
             yield indices, self.images[indices].to(self.device), self.labels[indices].to(self.device)
 
 

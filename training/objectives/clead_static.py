@@ -14,6 +14,7 @@ from training.data.images import LabelledImages
 from training.objectives.objective import Batch, Context, StepLoss, TrainingObjective, Views
 from training.objectives.projection import Projection
 from training.objectives.settings import CleadStaticSettings
+from training.progress import Track
 
 
 class CleadStatic(TrainingObjective):
@@ -31,7 +32,14 @@ class CleadStatic(TrainingObjective):
         self.projection = Projection(context.network.num_features, settings.projection)
         self.modules["projection"] = self.projection
 
-    def prepare(self, images: LabelledImages, chosen: Tensor, folder: Path, device: torch.device) -> None:
+    def prepare(
+        self,
+        images: LabelledImages,
+        chosen: Tensor,
+        folder: Path,
+        device: torch.device,
+        track: Track,
+    ) -> None:
         self._adversarial = adversarial_set(
             Path(self._settings.surrogate),
             images,
@@ -39,6 +47,8 @@ class CleadStatic(TrainingObjective):
             attacks=self._settings.attacks,
             file=folder / "adversarial.safetensors",
             device=device,
+            processes=self.context.processes,
+            track=track,
         )
 
     def views(self, batch: Batch) -> Views:

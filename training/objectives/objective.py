@@ -15,6 +15,7 @@ from training.data.images import LabelledImages
 from training.networks.network import Network
 from training.perturbation import Perturbation
 from training.processes import Processes
+from training.progress import Track
 
 Views: TypeAlias = Mapping[str, Tensor]
 """Images float32[M, 3, H, W] in [0, 1] by name: augmented, and perturbed against the current parameters."""
@@ -117,8 +118,18 @@ class TrainingObjective(ABC):
     replays: int = 1
     """How many updates in a row are made on each batch."""
 
-    def prepare(self, images: LabelledImages, chosen: Tensor, folder: Path, device: torch.device) -> None:
-        """Work that is done once, before the first step: on `images` at int64 `chosen`, kept in `folder`."""
+    def prepare(
+        self,
+        images: LabelledImages,
+        chosen: Tensor,
+        folder: Path,
+        device: torch.device,
+        track: Track,
+    ) -> None:
+        """Work that is done once, before the first step: on `images` at int64 `chosen`, kept in `folder`.
+
+        `track` shows how far it is.
+        """
         return
 
     def after_backward(self, views: Views, batch: Batch) -> None:

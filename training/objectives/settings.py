@@ -5,9 +5,9 @@ Each class says what it minimises; x' is the perturbed image, f the logits, p th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from training.contrastive import Distance
 from training.section import Section
@@ -111,6 +111,15 @@ class RSupConSettings(Section):
 WITHOUT_CLASSIFIER = (CleadStaticSettings, RSupConSettings)
 """Objectives that train an encoder only: a linear head is trained after them."""
 
+
+def _with_name(table: Any) -> Any:
+    # pydantic names the accepted ones where a name is wrong, but not where it is missing.
+    return {"name": "", **table} if isinstance(table, dict) else table
+
+
+BY_NAME = (Field(discriminator="name"), BeforeValidator(_with_name))
+"""What tells the settings of a union apart."""
+
 ObjectiveSettings: TypeAlias = Annotated[
     AsclSettings
     | CleadSettings
@@ -121,5 +130,5 @@ ObjectiveSettings: TypeAlias = Annotated[
     | RSupConSettings
     | StandardSettings
     | TradesSettings,
-    Field(discriminator="name"),
+    *BY_NAME,
 ]

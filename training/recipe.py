@@ -87,7 +87,7 @@ class Selection(Section):
     """Held-out images, attacked with PGD after each epoch, choose the best checkpoint."""
 
     by: Literal["robust", "clean"] = "robust"
-    """Which of their accuracies; clean is for training without perturbations, where the other is an accident."""
+    """Which of their accuracies. clean is for training without perturbations."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)

@@ -47,6 +47,19 @@ def test_two_processes_end_where_one_does(in_two_processes: Path, name: str) -> 
         torch.testing.assert_close(together[key], value, rtol=1e-9, atol=1e-12)
 
 
+def test_the_first_process_goes_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(distributed, "barrier", lambda: seen.append("barrier"))
+    for rank in range(2):
+        with Processes(rank=rank, count=2).first_alone():
+            seen.append(f"process {rank}")
+    assert seen == ["process 0", "barrier", "barrier", "process 1"]
+    # It fails alone: the launcher ends the others, which wait.
+    with pytest.raises(OSError, match="no network"), Processes(count=2).first_alone():
+        raise OSError("no network")
+    assert len(seen) == 4
+
+
 def test_gathering_leaves_the_gradients_of_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "all_gather", lambda parts, own: [part.copy_(own) for part in parts])
     monkeypatch.setattr(distributed, "all_reduce", lambda total: total.mul_(2))

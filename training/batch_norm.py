@@ -24,13 +24,11 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             evaluated: Tensor = super().forward(images)
             return evaluated
-        # In double precision: the variance is a small difference of large sums.
-        pixels = images.double()
-        sums = torch.stack([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3))])
-        # Every process gets all parts, each with a way back for its gradient.
-        mean, square = self._processes.gather(sums[None]).sum(0) / self._pixels(images)
-        variance = (square - mean.square()).to(self.weight.dtype)
-        mean = mean.to(self.weight.dtype)
+        own = torch.var_mean(images.to(self.weight.dtype), (0, 2, 3), correction=0)
+        # Every process gets all parts, each with a way back for its gradient; they are of one size.
+        variances, means = self._processes.gather(torch.stack(own)[None]).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
         self._follow(mean.detach(), variance.detach(), self._pixels(images))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         shift = self.bias - mean * scale

@@ -186,12 +186,16 @@ class Trainer:
 
     def _finite(self, sums: dict[str, float], epoch: int, step: int) -> dict[str, float]:
         if not math.isfinite(sums["loss"]):
-            raise TrainingError(
-                f"the loss is no longer finite in epoch {epoch + 1} at or before step {step + 1}; "
-                f"lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and train "
-                f"again. The last good checkpoint stays in {self._out}"
+            raise self._diverged(
+                f"loss is no longer finite in epoch {epoch + 1} at or before step {step + 1}"
             )
         return sums
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"the {what}; lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and "
+            f"train again. The last good checkpoint stays in {self._out}"
+        )
 
     def _finish_epoch(self, bars: TrainingProgress, epoch: int) -> None:
         figures = {"epoch": float(epoch + 1), **means(self.progress.totals), "seconds": self.progress.seconds}
@@ -226,11 +230,14 @@ class Trainer:
         bars.finish_epoch(figures, best=best)
 
     def _save(self, name: str) -> None:
-        if self._processes.rank != 0:
-            return
         tensors = module_tensors(self._phase.result if name == BEST else self.network, "network.")
         if name == LAST:
             tensors |= self._phase.tensors()
+        # The loss is taken before the update, which may be what broke the weights: resuming would be in vain.
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise self._diverged("weights are no longer finite")
+        if self._processes.rank != 0:
+            return
         write_checkpoint(
             self._out / name,
             tensors,

@@ -24,6 +24,15 @@ class Processes:
         size = length // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process goes ahead; the others enter when it is through and find what it left."""
+        if self.count > 1 and self.rank > 0:
+            distributed.barrier()
+        yield
+        if self.count > 1 and self.rank == 0:
+            distributed.barrier()
+
     def gather(self, own: Tensor) -> Tensor:
         """The parts [N, ...] of all processes in order of rank, [N * count, ...]; gradients flow back."""
         if self.count == 1:
@@ -64,6 +73,9 @@ def started_processes(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
+    if device.type == "cuda":
+        # Else NCCL's barriers and compiled code would meet on the first GPU.
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(rank=distributed.get_rank(), count=count)
@@ -91,6 +103,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        total = gradients[0].contiguous()
+        # A copy: autograd may hand the same tensor to others too.
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(total)
         return total[ctx.part], None

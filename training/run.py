@@ -52,7 +52,9 @@ def train(
     )
     with started_processes(chosen) as processes:
         with out_of_memory_as(TrainingError, too_large):
-            images = training_images(settings, data_dir)
+            # One of them downloads what is absent.
+            with processes.first_alone():
+                images = training_images(settings, data_dir)
             trainer = Trainer(
                 settings, images, folder, device=chosen, commit=current_commit(), processes=processes
             )

@@ -23,20 +23,20 @@ def carlini_wagner(
     """Minimise ||x' - x||^2 + trade_off * max(z_y - max_{k != y} z_k, -confidence) by Adam, in the box.
 
     x' = (1 + tanh w) / 2 needs no projection. The perturbation is as large as it turns out to be: there is no
-    eps. Of the points that reach the goal the nearest is kept; without one, the last.
+    eps. Of the points that reach the goal the nearest is kept; without one, the image, as torchattacks does.
 
     Args:
         objective: must climb the margin (`probes.losses.Loss.MARGIN`) and be separable.
         images: float32[N, C, H, W] in [0, 1].
 
     Returns:
-        Images, minus their squared distances (so that larger is better), and whether the goal is reached.
+        Images, minus their squared distances (larger is better; -inf without a success), and whether the goal
+        is reached.
     """
     xp, rows = namespace(images), indices(images)
     best = nothing_found(images)
     w = xp.atanh((2.0 * images - 1.0) * _INSIDE)
     first, second = xp.zeros_like(w), xp.zeros_like(w)
-    points = images
     for step in range(1, steps + 1):
         half = xp.tanh(w)
         points = 0.5 * (1.0 + half)
@@ -49,8 +49,7 @@ def carlini_wagner(
         second = _BETA_2 * second + (1.0 - _BETA_2) * gradient * gradient
         mean, square = first / (1.0 - _BETA_1**step), second / (1.0 - _BETA_2**step)
         w = w - learning_rate * mean / (xp.sqrt(square) + _ADAM_EPS)
-    last = where_sample(best.adversarial, best.images, points)
-    return best._replace(images=last)
+    return best
 
 
 def _keep_nearest(best: AttackResult, images: Array, points: Array, adversarial: Array) -> None:

@@ -44,8 +44,8 @@ def pgd(
         early_stop: leave a sample alone once its goal is reached. The batch is compacted, so `objective` must
             be separable.
         keep: "last" returns the points after the last step and does not evaluate them, which is what
-            adversarial training uses and saves one evaluation of steps + 1.
-        budget: asked before every evaluation; when it says stop, the worst points so far are returned.
+            adversarial training uses and saves one evaluation of steps + 1; `value` and `adversarial` say so.
+        budget: asked before every evaluation; when it says stop, what there is so far is returned.
         on_step: told about every evaluation.
 
     Raises:
@@ -75,7 +75,8 @@ def pgd(
             if budget.stop():
                 break
             evaluation = objective(points, rows)
-            keep_worst(best, rows, points, evaluation)
+            if keep == "worst":
+                keep_worst(best, rows, points, evaluation)
             if on_step is not None:
                 on_step(Step(restart, step, rows, points, evaluation))
             if step == steps:
@@ -88,8 +89,8 @@ def pgd(
                     break
             points = _admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
             if keep == "last" and step + 1 == steps:
-                return best._replace(images=points)
-    return best
+                break
+    return best if keep == "worst" else best._replace(images=points)
 
 
 def _admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:

@@ -223,6 +223,7 @@ def test_the_last_point_is_where_all_steps_lead_and_is_not_evaluated(
     attack(convert, network(), images(4), 0.05, threat, steps=3, on_step=further.append)
     assert [step.step for step in evaluated] == [0, 1, 2]
     np.testing.assert_array_equal(last.images, np.asarray(further[3].images))
+    assert not np.asarray(last.adversarial).any() and np.isneginf(np.asarray(last.value)).all()
 
 
 def test_the_last_point_goes_with_one_start_and_all_steps() -> None:

@@ -37,7 +37,8 @@ def test_what_is_called_adversarial_is() -> None:
     result = carlini_wagner(objective, batch, trade_off=1.0)
     predicted = np.argmax(model.logits(result.images), axis=1)
     assert (predicted[result.adversarial] != label[result.adversarial]).all()
-    assert result.adversarial.any()
+    assert result.adversarial.any() and not result.adversarial.all()
+    np.testing.assert_array_equal(result.images[~result.adversarial], batch[~result.adversarial])
     assert result.images.min() >= 0.0
     assert result.images.max() <= 1.0
 

@@ -21,6 +21,7 @@ from training.data.images import LabelledImages
 from training.data.sources import open_images
 from training.loop import Trainer
 from training.objectives.clead import Clead
+from training.phase import Phase
 from training.phases import TrainingError
 from training.progress import TrainingProgress
 from training.recipe import Recipe
@@ -193,6 +194,29 @@ def test_a_loss_that_explodes_stops_the_run(
     with pytest.raises(TrainingError, match=r"no longer finite in epoch 1 .*optimiser.learning_rate"):
         _finish(start(tmp_path / "run"))
     assert not (tmp_path / "run" / LAST).exists()
+
+
+def test_weights_that_are_no_longer_finite_are_not_saved(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, steps = Phase.step, 0
+
+    def breaking(self: Phase, *args: object) -> object:
+        nonlocal steps
+        steps += 1
+        outcome = original(self, *args)  # type: ignore[arg-type]
+        if steps == 2:
+            # The loss is that of the weights before.
+            with torch.no_grad():
+                next(self.objective.context.network.parameters()).fill_(math.nan)
+        return outcome
+
+    monkeypatch.setattr(Phase, "step", breaking)
+    with pytest.raises(
+        TrainingError, match=r"the weights are no longer finite; lower optimiser.learning_rate"
+    ):
+        _finish(start(tmp_path / "run"))
+    assert read_checkpoint(tmp_path / "run" / LAST)[1].progress.step == 1
 
 
 def test_a_batch_larger_than_the_data_is_refused(

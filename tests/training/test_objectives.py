@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -255,6 +257,15 @@ def test_every_objective_trains_all_it_brings(settings: of.ObjectiveSettings) ->
         assert view.max() <= 1.0
     if "clean" in views and "adversarial" in views:
         assert (views["adversarial"] - views["clean"]).abs().max() <= attack.eps + 1e-6
+
+
+def test_logits_are_float32_products_of_the_features_under_autocast() -> None:
+    network, images = make_network().eval(), make_batch().images
+    context = replace(make_context(network), autocast=True)
+    features = context.features(images)
+    assert features.dtype == torch.float32
+    assert not torch.equal(features, network.features(images)), "the backbone runs in bfloat16"
+    torch.testing.assert_close(context.logits(images), network.fc(features), rtol=0, atol=0)
 
 
 def test_the_same_batch_gives_the_same_views() -> None:

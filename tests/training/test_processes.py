@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed, nn
 
 from tests.training.phase_steps import OBJECTIVES, trained
+from training.batch_norm import SharedBatchNorm2d
 from training.checkpoint import read_checkpoint
 from training.phases import TrainingError, check_batch_sizes
 from training.processes import Processes
@@ -43,6 +45,45 @@ def test_two_processes_end_where_one_does(in_two_processes: Path, name: str) -> 
     assert together.keys() == alone.keys()
     for key, value in alone.items():
         torch.testing.assert_close(together[key], value, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_process_goes_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(distributed, "barrier", lambda: seen.append("barrier"))
+    for rank in range(2):
+        with Processes(rank=rank, count=2).first_alone():
+            seen.append(f"process {rank}")
+    assert seen == ["process 0", "barrier", "barrier", "process 1"]
+    # It fails alone: the launcher ends the others, which wait.
+    with pytest.raises(OSError, match="no network"), Processes(count=2).first_alone():
+        raise OSError("no network")
+    assert len(seen) == 4
+
+
+def test_gathering_leaves_the_gradients_of_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "all_gather", lambda parts, own: [part.copy_(own) for part in parts])
+    monkeypatch.setattr(distributed, "all_reduce", lambda total: total.mul_(2))
+    own, other = torch.ones(2, requires_grad=True), torch.ones(4, requires_grad=True)
+    tripled = other * 3
+    # The sum hands one and the same gradient to both of its terms.
+    (Processes(count=2).gather(own) + tripled).backward(torch.ones(4))
+    assert own.grad is not None and own.grad.tolist() == [2.0, 2.0]
+    assert other.grad is not None and other.grad.tolist() == [3.0] * 4
+
+
+def test_shared_batch_norm_alone_is_torch_s() -> None:
+    plain = nn.BatchNorm2d(3)
+    shared = SharedBatchNorm2d(plain, Processes())
+    # Far from zero the difference between a mean square and a squared mean would lose its digits.
+    images = 100.0 + torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    outputs, gradients = [], []
+    for norm in (plain, shared):
+        points = images.clone().requires_grad_(True)
+        outputs.append(norm(points))
+        gradients.append(torch.autograd.grad(outputs[-1].pow(3).sum(), points)[0])
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(shared.state_dict(), plain.state_dict())
 
 
 def test_torchrun_trains_a_recipe(tiny_recipe_file: Path, data_dir: Path, tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ class CleadSimultaneous(ThreeView):
         super().__init__(settings, context)
         self.replays = settings.replays
         # A buffer of a saved module, so that a resumed run goes on with it.
-        self._delta = torch.zeros(context.batch_shape)
-        self.modules.register_buffer("delta", self._delta)
+        self.modules.register_buffer("delta", torch.zeros(context.batch_shape))
 
     def views(self, batch: Batch) -> Views:
         clean = batch.augmented(crop_flip)

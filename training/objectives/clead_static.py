@@ -20,9 +20,11 @@ from training.progress import Track
 class CleadStatic(TrainingObjective):
     """L = ( l(u, v1) + l(u, v2) ) / 2 with u the image, v1 its stored adversarial version, v2 SimCLR's.
 
-    What the code published with C-LEAD (arXiv 2510.27249) does; which augmentation u and v1 get there is not
-    published: here both are cropped and mirrored, each on its own. Labels play no part, and neither do the
-    current parameters: a white-box attack on the result meets no defence. It is here to show just that.
+    What the code published with C-LEAD (arXiv 2510.27249) does, but for two things. Which augmentation u and
+    v1 get there is not published: here both are cropped and mirrored, each on its own. And its projection
+    reads 1000 outputs of another linear layer, here the features that this layer reads. Labels play no part,
+    and neither do the current parameters: a white-box attack on the result meets no defence. It is here to
+    show just that.
     """
 
     def __init__(self, settings: CleadStaticSettings, context: Context) -> None:

@@ -77,7 +77,7 @@ class Context:
     """[B, 3, H, W] of the whole batch."""
     processes: Processes = field(default_factory=Processes)
     autocast: bool = False
-    """The passes run in bfloat16; logits, projections and losses are float32 always."""
+    """The backbone runs in bfloat16; what follows it (logits, projections, losses) in float32 always."""
 
     def features(self, images: Tensor) -> Tensor:
         """Backbone features [N, num_features], float32."""
@@ -87,9 +87,7 @@ class Context:
 
     def logits(self, images: Tensor) -> Tensor:
         """float32[N, K]."""
-        with self._precision(images):
-            logits: Tensor = self.network(images)
-        return logits.float() if self.autocast else logits
+        return self.classify(self.features(images))
 
     def classify(self, features: Tensor) -> Tensor:
         """float32[N, K] from backbone features."""

@@ -115,7 +115,7 @@ def test_a_second_model_and_a_control_bring_their_figure_and_gates(
     table = [line.split("│")[1].strip() for line in result.stdout.splitlines() if line.startswith("│")]
     assert table[:4] == ["clean", "fgsm", "transfer", "worst case"]
     measured = read_measurement(data / "e.json")
-    assert [metric.name for metric in measured.metrics] == ["clean", "fgsm", "transfer"]
+    assert [metric.name for metric in measured.metrics] == ["clean", "fgsm", "transfer", "worst-case"]
     assert {"transfer_is_weaker", "control_breaks"} <= {check.name for check in measured.gates}
 
 

@@ -43,8 +43,11 @@ def fmn(
     boundary.
 
     Each sample has its own radius. It shrinks by the factor 1 - gamma while the sample's point is
-    adversarial and grows by 1 + gamma while it is not; before the first adversarial point it is the distance
-    to the boundary as the gradient estimates it. Steps and gamma fall along half a cosine.
+    adversarial and grows by 1 + gamma while it is not; before the first adversarial point it grows by the
+    distance to the boundary, as the gradient estimates it, as well. Steps and gamma fall along half a cosine.
+
+    The paper adds that distance to the perturbation's norm, not to the radius, and nothing more: where [0, 1]
+    cuts the perturbation, or a boundary is curved, such a search comes ever closer and never arrives.
 
     Args:
         objective: must climb the margin (`probes.losses.Loss.MARGIN`), whose zero is the boundary.
@@ -67,7 +70,8 @@ def fmn(
     nearest = Nearest(images, infinite, xp.zeros_like(infinite, dtype=xp.bool))
     # No point of the box is farther away.
     farthest = threat.size(xp.maximum(images, 1.0 - images))
-    points, eps = images if start is None else start, farthest
+    points = images if start is None else start
+    eps = threat.size(points - images)
     for step in range(steps + 1):
         if budget.stop():
             break
@@ -81,9 +85,8 @@ def fmn(
         gradient = finite_or_zero(evaluation.gradient)
         change = _cosine(gamma, _LAST_GAMMA, step / steps)
         shrunk = xp.minimum(eps * (1.0 - change), nearest.size)
-        grown = xp.where(
-            nearest.adversarial, eps * (1.0 + change), size + _distance(evaluation.value, gradient, threat)
-        )
+        ahead = _distance(evaluation.value, gradient, threat)
+        grown = xp.where(nearest.adversarial, eps, eps + ahead) * (1.0 + change)
         eps = xp.where(evaluation.adversarial, shrunk, xp.minimum(grown, farthest))
         length = _cosine(step_size, _LAST_STEP_SIZE * step_size, step / steps)
         move = L2().step(gradient, xp.full_like(eps, length))

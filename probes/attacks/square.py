@@ -94,8 +94,8 @@ def square(
             points, place = current, number % _DRAWN_TOGETHER
             if place == 0:
                 purpose = _FIRST_PURPOSE + number // _DRAWN_TOGETHER
-                like = xp.zeros_like(eps[rows])[:, None, None]
-                like = xp.broadcast_to(like, (rows.shape[0], _DRAWN_TOGETHER, moves.numbers(images.shape[1])))
+                shape = (rows.shape[0], _DRAWN_TOGETHER, moves.numbers(images.shape[1]))
+                like = xp.broadcast_to(eps[rows][:, None, None], shape)
                 drawn = random.uniform(like, seed=seed, samples=samples[rows], restart=restart, purpose=purpose)
             if number > 0:
                 share = _share(first_share, (number - 1) / queries)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from probes.arrays import Array, finite_or_zero, full_like_samples, indices, namespace, per_sample, where_sample
+from probes.arrays import (
+    Array,
+    finite_or_zero,
+    full_like_samples,
+    indices,
+    namespace,
+    where_sample,
+)
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
 from probes.attacks.start import starting_points
 from probes.budget import Budget

@@ -1,4 +1,4 @@
-"""Square attack (Andriushchenko, Croce, Flammarion and Hein, arXiv 1912.00049): random search, no gradients."""
+"""Square attack (Andriushchenko et al., arXiv 1912.00049): random search, no gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _FIRST_PURPOSE = 1024
 """Random streams from here on are the squares' places and signs."""
 _DRAWN_TOGETHER = 100
-"""Queries whose random numbers are drawn at once: one draw a query would cost more than a small model does."""
+"""Queries whose random numbers are drawn at once: a draw costs about as much as a small model does."""
 
 
 class Moves(Protocol):
@@ -96,7 +96,9 @@ def square(
                 purpose = _FIRST_PURPOSE + number // _DRAWN_TOGETHER
                 shape = (rows.shape[0], _DRAWN_TOGETHER, moves.numbers(images.shape[1]))
                 like = xp.broadcast_to(eps[rows][:, None, None], shape)
-                drawn = random.uniform(like, seed=seed, samples=samples[rows], restart=restart, purpose=purpose)
+                drawn = random.uniform(
+                    like, seed=seed, samples=samples[rows], restart=restart, purpose=purpose
+                )
             if number > 0:
                 share = _share(first_share, (number - 1) / queries)
                 points = moves.next(current, clean, eps[rows], share=share, uniform=drawn[:, place])

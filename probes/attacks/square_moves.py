@@ -53,9 +53,7 @@ class L2Windows:
         # Images smaller than the grid have fewer tiles.
         side = max(min(height, width) // _TILES, min(3, height, width))
         down, across = height // side, width // side
-        uniform = random.uniform(
-            clean[:, :, :down, :across], seed=seed, samples=samples, restart=restart
-        )
+        uniform = random.uniform(clean[:, :, :down, :across], seed=seed, samples=samples, restart=restart)
         rows, columns = _places(clean, down * side), _places(clean, across * side)
         tile = _to_library(bump(side), clean)[(rows % side)[:, None], (columns % side)[None, :]]
         signs = _signs(uniform)[:, :, (rows // side)[:, None], (columns // side)[None, :]]

@@ -144,7 +144,9 @@ def test_a_targeted_search_ends_at_its_target(convert: Convert) -> None:
 
 
 @by_norm
-def test_a_start_that_is_adversarial_is_never_left_for_a_farther_one(convert: Convert, threat: Threat) -> None:
+def test_a_start_that_is_adversarial_is_never_left_for_a_farther_one(
+    convert: Convert, threat: Threat
+) -> None:
     model, batch = network(), images(6)
     first = attack(convert, model, batch, threat, steps=10)
     again = attack(convert, model, batch, threat, steps=10, start=convert(first.images))

@@ -13,10 +13,11 @@ from probes.arrays import Array
 from probes.attacks.pgd import pgd
 from probes.objective import untargeted
 from probes.threat import threat_named
-from tests.probes.torch_networks import TorchClassifier
 
 torch: Any = pytest.importorskip("torch")
 foolbox: Any = pytest.importorskip("foolbox")
+
+from tests.probes.torch_networks import TorchClassifier  # noqa: E402
 
 STEPS = 10
 COUNT = 200

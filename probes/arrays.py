@@ -46,3 +46,9 @@ def indices(images: Array) -> Array:
     """0 ... N-1 as int64[N] on the device of `images`."""
     xp = namespace(images)
     return xp.arange(images.shape[0], dtype=xp.int64, device=array_api_compat.device(images))
+
+
+def finite_or_zero(values: Array) -> Array:
+    """`values` with 0 in place of infinities and NaN: a gradient that is not finite moves nothing."""
+    xp = namespace(values)
+    return xp.where(xp.isfinite(values), values, xp.zeros_like(values))

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from probes.arrays import Array, namespace
 from probes.budget import Budget
 from probes.classifier import Classifier
-from probes.losses import Loss
+from probes.losses import Loss, loss_and_cotangent
 
 
 class Evaluation(NamedTuple):
@@ -32,10 +32,26 @@ class Objective(Protocol):
     def __call__(self, images: Array, rows: Array) -> Evaluation: ...
 
 
+class Answer(NamedTuple):
+    """An objective at a batch of points, without its gradient."""
+
+    value: Array
+    """float32[N], to be climbed."""
+    adversarial: Array
+    """bool[N]: whether the attack's goal is reached at this point."""
+
+
+class Query(Protocol):
+    """What an attack without gradients asks; `rows` as for an `Objective`. Always separable."""
+
+    def __call__(self, images: Array, rows: Array) -> Answer: ...
+
+
 @dataclass(slots=True)
 class ClassifierObjective:
     """A classifier with a loss: to lose `labels`, or to reach `targets` where they are not -1.
 
+    The object itself is an `Objective`, its method `query` a `Query`.
     labels, targets and losses are int64[N] as in `probes.losses.loss_and_cotangent`. Separable.
     """
 
@@ -50,6 +66,14 @@ class ClassifierObjective:
         self.budget.gradient_evaluations += images.shape[0]
         logits, value, gradient = self.classifier.gradient(images, labels, targets, self.losses[rows])
         return Evaluation(value, gradient, goal_reached(logits, labels, targets))
+
+    def query(self, images: Array, rows: Array) -> Answer:
+        """The same from the logits alone: a forward evaluation, no gradient."""
+        labels, targets = self.labels[rows], self.targets[rows]
+        self.budget.forward_evaluations += images.shape[0]
+        logits = self.classifier.logits(images)
+        value, _ = loss_and_cotangent(logits, labels, targets, self.losses[rows])
+        return Answer(value, goal_reached(logits, labels, targets))
 
 
 def goal_reached(logits: Array, labels: Array, targets: Array) -> Array:

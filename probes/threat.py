@@ -24,6 +24,9 @@ class Threat(Protocol):
     def project(self, delta: Array, eps: Array) -> Array:
         """The nearest perturbation (in l2) whose norm is at most eps."""
 
+    def dual_size(self, gradient: Array) -> Array:
+        """How fast a function with this gradient can climb per unit of the norm: [N, ...] -> float32[N]."""
+
     def step(self, gradient: Array, length: Array) -> Array:
         """The move of norm `length` [N] that climbs fastest along `gradient`; zero where the gradient is
         zero."""
@@ -49,6 +52,9 @@ class Linf:
     def project(self, delta: Array, eps: Array) -> Array:
         xp, bound = namespace(delta), per_sample(eps, delta)
         return xp.minimum(xp.maximum(delta, -bound), bound)
+
+    def dual_size(self, gradient: Array) -> Array:
+        return namespace(gradient).sum(abs(flatten(gradient)), axis=1)
 
     def step(self, gradient: Array, length: Array) -> Array:
         return namespace(gradient).sign(gradient) * per_sample(length, gradient)
@@ -80,11 +86,13 @@ class L2:
             xp.where(size > eps, eps / xp.maximum(size, _tiny(size)), _ones(size)), delta
         )
 
+    def dual_size(self, gradient: Array) -> Array:
+        peak, scaled = _peak_and_scaled(gradient)
+        return peak * self.size(scaled)
+
     def step(self, gradient: Array, length: Array) -> Array:
-        # The largest value is divided out first: squares of small float32 gradients would underflow to zero.
+        peak, scaled = _peak_and_scaled(gradient)
         xp = namespace(gradient)
-        peak = xp.max(abs(flatten(gradient)), axis=1)
-        scaled = gradient / per_sample(xp.where(peak > 0, peak, _ones(peak)), gradient)
         return scaled * per_sample(length / xp.maximum(self.size(scaled), _tiny(peak)), gradient)
 
     def random_start(self, like: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
@@ -118,6 +126,21 @@ def dual_norm(gradient: Array, norm: Norm) -> float:
     xp = namespace(gradient)
     values = abs(xp.astype(xp.reshape(gradient, (-1,)), xp.float64))
     return float(xp.sum(values)) if norm == "linf" else float(xp.sqrt(xp.sum(values**2)))
+
+
+def admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:
+    """`points` [N, ...] projected into the balls of radius eps [N] around `clean`, then clipped to [0, 1]."""
+    # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the
+    # ball.
+    return namespace(clean).clip(clean + threat.project(points - clean, eps), 0.0, 1.0)
+
+
+def _peak_and_scaled(gradient: Array) -> tuple[Array, Array]:
+    """Each sample's largest absolute value, and the gradient over it: squares of small float32 gradients
+    would underflow to zero."""
+    xp = namespace(gradient)
+    peak = xp.max(abs(flatten(gradient)), axis=1)
+    return peak, gradient / per_sample(xp.where(peak > 0, peak, _ones(peak)), gradient)
 
 
 def _ones(values: Array) -> Array:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from probes.arrays import Array, indices, namespace
+from probes.arrays import Array, finite_or_zero, indices
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
+from probes.attacks.start import starting_points
 from probes.budget import Budget
 from probes.objective import Objective
-from probes.threat import Threat
+from probes.threat import Threat, admissible
 
 
 def pgd(
@@ -56,7 +57,7 @@ def pgd(
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, not {steps} and {restarts}")
     budget = budget or Budget()
-    xp, everyone = namespace(images), indices(images)
+    everyone = indices(images)
     samples = everyone if samples is None else samples
     step_size = threat.default_step(eps, steps) if step_size is None else step_size
     best = nothing_found(images)
@@ -65,12 +66,16 @@ def pgd(
         if rows.shape[0] == 0:
             break
         clean = images[rows]
-        points = clean
-        if restart == 0 and start is not None:
-            points = _admissible(start, clean, threat, eps)
-        elif random_start:
-            noise = threat.random_start(clean, eps[rows], seed=seed, samples=samples[rows], restart=restart)
-            points = xp.clip(clean + noise, 0.0, 1.0)
+        points = starting_points(
+            clean,
+            threat=threat,
+            eps=eps[rows],
+            restart=restart,
+            seed=seed,
+            samples=samples[rows],
+            random_start=random_start,
+            start=start,
+        )
         for step in range(steps + 1):
             if budget.stop():
                 break
@@ -81,24 +86,13 @@ def pgd(
                 on_step(Step(restart, step, rows, points, evaluation))
             if step == steps:
                 break
-            gradient = _finite(evaluation.gradient)
+            gradient = finite_or_zero(evaluation.gradient)
             if early_stop:
                 going = ~evaluation.adversarial
                 rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
                 if rows.shape[0] == 0:
                     break
-            points = _admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
+            points = admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
             if keep == "last" and step + 1 == steps:
                 break
     return best if keep == "worst" else best._replace(images=points)
-
-
-def _admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:
-    # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the
-    # ball.
-    return namespace(clean).clip(clean + threat.project(points - clean, eps), 0.0, 1.0)
-
-
-def _finite(gradient: Array) -> Array:
-    xp = namespace(gradient)
-    return xp.where(xp.isfinite(gradient), gradient, xp.zeros_like(gradient))

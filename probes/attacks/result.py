@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from probes.arrays import Array, full_like_samples, namespace, where_sample
-from probes.objective import Evaluation
+from probes.objective import Answer, Evaluation
 
 
 class AttackResult(NamedTuple):
@@ -34,6 +34,20 @@ class Step(NamedTuple):
 OnStep: TypeAlias = Callable[[Step], None]
 
 
+class Queried(NamedTuple):
+    """One query of an attack without gradients."""
+
+    restart: int
+    query: int
+    rows: Array
+    """int64[M]: the samples of the attack's batch that were asked about."""
+    images: Array
+    answer: Answer
+
+
+OnQuery: TypeAlias = Callable[[Queried], None]
+
+
 def nothing_found(images: Array) -> AttackResult:
     """The result before any evaluation. `images` is copied."""
     xp = namespace(images)
@@ -41,7 +55,7 @@ def nothing_found(images: Array) -> AttackResult:
     return AttackResult(xp.asarray(images, copy=True), value, xp.zeros_like(value, dtype=xp.bool))
 
 
-def keep_worst(best: AttackResult, rows: Array, images: Array, evaluation: Evaluation) -> None:
+def keep_worst(best: AttackResult, rows: Array, images: Array, evaluation: Evaluation | Answer) -> None:
     """Write the points that beat `best` into its arrays: reaching the goal beats any value, then the value
     counts."""
     value, adversarial = best.value[rows], best.adversarial[rows]

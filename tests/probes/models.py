@@ -66,6 +66,22 @@ class TwoLayer:
 
 
 @dataclass(frozen=True)
+class OneByOne:
+    """Asks a model about one image at a time: matrix products of other batch sizes round differently."""
+
+    model: Classifier
+
+    def logits(self, images: Array) -> Array:
+        parts = [self.model.logits(images[row : row + 1]) for row in range(images.shape[0])]
+        return namespace(images).concat(parts)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        ones = [slice(row, row + 1) for row in range(images.shape[0])]
+        parts = [self.model.gradient(images[one], labels[one], targets[one], losses[one]) for one in ones]
+        return Gradient(*(namespace(images).concat(arrays) for arrays in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
 class Scaled:
     """Logits times a factor: a factor of 1e4 saturates cross-entropy until its gradient underflows."""
 
@@ -123,6 +139,18 @@ class Randomised:
 
     def _noise(self, shape: Any) -> Array:
         return self._generator.normal(scale=self._scale, size=shape).astype(np.float32)
+
+
+def on(convert: Convert, model: Linear | TwoLayer) -> Linear | TwoLayer:
+    """`model` over arrays of the library under test."""
+    if isinstance(model, Linear):
+        return Linear(convert(model.weights), convert(model.bias))
+    return TwoLayer(convert(model.first), convert(model.bias), convert(model.second))
+
+
+def predicted(model: Linear | TwoLayer, batch: Array) -> Array:
+    """The classes int64[N] that `model` answers."""
+    return np.argmax(model.logits(batch), axis=1)
 
 
 def two_class(*, margin: float = 1.0, seed: int = 0) -> Linear:

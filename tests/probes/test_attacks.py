@@ -17,22 +17,23 @@ from probes.budget import Budget
 from probes.losses import Loss
 from probes.objective import ClassifierObjective, Evaluation, untargeted
 from probes.threat import L2, Linf, Threat
-from tests.probes.models import Convert, Linear, TwoLayer, grey, images, many_class, network, two_class
+from tests.probes.models import (
+    Convert,
+    Linear,
+    TwoLayer,
+    grey,
+    images,
+    many_class,
+    network,
+    on,
+    predicted,
+    two_class,
+)
 
 THREATS = [Linf(), L2()]
 SOME_FLIP = {"linf": 0.02, "l2": 0.12}
 """Radii at which some of the images flip and some do not."""
 by_norm = pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
-
-
-def on(convert: Convert, model: Linear | TwoLayer) -> Linear | TwoLayer:
-    if isinstance(model, Linear):
-        return Linear(convert(model.weights), convert(model.bias))
-    return TwoLayer(convert(model.first), convert(model.bias), convert(model.second))
-
-
-def predicted(model: Linear | TwoLayer, batch: Array) -> Array:
-    return np.argmax(model.logits(batch), axis=1)
 
 
 def attack(

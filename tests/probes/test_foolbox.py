@@ -11,34 +11,16 @@ import pytest
 
 from probes.arrays import Array
 from probes.attacks.pgd import pgd
-from probes.classifier import Gradient
-from probes.losses import loss_and_cotangent
 from probes.objective import untargeted
 from probes.threat import threat_named
 
 torch: Any = pytest.importorskip("torch")
 foolbox: Any = pytest.importorskip("foolbox")
 
+from tests.probes.torch_networks import TorchClassifier  # noqa: E402
+
 STEPS = 10
 COUNT = 200
-
-
-class TorchClassifier:
-    """A torch network as a classifier with input gradients."""
-
-    def __init__(self, network: Any) -> None:
-        self.network = network
-
-    def logits(self, images: Array) -> Array:
-        with torch.no_grad():
-            return self.network(images)
-
-    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
-        points = images.detach().requires_grad_(True)
-        logits = self.network(points)
-        value, cotangent = loss_and_cotangent(logits.detach(), labels, targets, losses)
-        (gradient,) = torch.autograd.grad(logits, points, cotangent)
-        return Gradient(logits.detach(), value, gradient)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,14 @@ def test_no_move_of_the_same_norm_climbs_faster_than_the_step(convert: Convert, 
     climbed = np.sum(np.asarray(step) * np.asarray(gradient), axis=(1, 2, 3))
     best = [0.3 * dual_norm(gradient[row], threat.norm) for row in range(4)]
     np.testing.assert_allclose(climbed, best, rtol=1e-5)
+    np.testing.assert_allclose(0.3 * np.asarray(threat.dual_size(gradient)), best, rtol=1e-5)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
+def test_the_dual_size_of_a_tiny_gradient_does_not_underflow(convert: Convert, threat: Threat) -> None:
+    tiny = np.asarray(threat.dual_size(convert(deltas(1) * np.float32(1e-30))))
+    ordinary = np.asarray(threat.dual_size(convert(deltas(1))))
+    np.testing.assert_allclose(tiny * 1e30, ordinary, rtol=1e-4)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)

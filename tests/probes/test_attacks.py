@@ -1,4 +1,4 @@
-"""PGD, FGSM and noise: where they must end, and what must not change their result."""
+"""PGD: where it must end, and what must not change its result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.arrays import Array
-from probes.attacks.fgsm import fgsm, noise_fgsm
-from probes.attacks.noise import random_noise
 from probes.attacks.pgd import pgd
 from probes.attacks.result import AttackResult, Step
 from probes.ball import norms
@@ -259,42 +257,3 @@ def test_gradients_that_are_not_finite_move_nothing(convert: Convert) -> None:
 def test_an_attack_needs_a_step_and_a_restart(steps: int, restarts: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         attack(np.asarray, network(), images(1), 0.1, Linf(), steps=steps, restarts=restarts)
-
-
-def test_fgsm_is_the_optimum_of_a_linear_model(convert: Convert) -> None:
-    model, batch = two_class(), grey()[None]
-    radii = convert(np.full((1,), 0.03, dtype=np.float32))
-    result = fgsm(
-        untargeted(on(convert, model), convert(np.asarray([0]))), convert(batch), threat=Linf(), eps=radii
-    )
-    expected = batch + 0.03 * np.sign(model.weights[1] - model.weights[0]).reshape(batch.shape)
-    np.testing.assert_allclose(np.asarray(result.images), expected, atol=1e-6)
-
-
-def test_noise_fgsm_steps_from_a_point_twice_as_far_away(convert: Convert) -> None:
-    batch = np.full((4, 3, 4, 4), 0.5, dtype=np.float32)
-    radii = convert(np.full((4,), 0.1, dtype=np.float32))
-    points = np.asarray(
-        noise_fgsm(
-            untargeted(on(convert, network()), convert(np.zeros((4,), dtype=np.int64))),
-            convert(batch),
-            threat=Linf(),
-            eps=radii,
-        )
-    )
-    farthest = np.abs(points - batch).max()
-    assert 0.2 < farthest <= 0.3 + 1e-6
-
-
-@by_norm
-def test_noise_stays_in_the_ball_and_more_draws_never_find_less(convert: Convert, threat: Threat) -> None:
-    model, batch = network(), images(4)
-    labels, radii = convert(predicted(model, batch)), convert(np.full((4,), 0.3, dtype=np.float32))
-    few, many = (
-        random_noise(
-            untargeted(on(convert, model), labels), convert(batch), threat=threat, eps=radii, draws=draws
-        )
-        for draws in (2, 6)
-    )
-    assert np.all(norms(np.asarray(many.images) - batch, threat.norm) <= 0.3 + 1e-6)
-    assert np.all(np.asarray(many.value) >= np.asarray(few.value))

@@ -63,7 +63,7 @@ def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, red
     answer = json.loads(measured.stdout)
     first, second = load_bundle(models / "tiny" / "1"), load_bundle(models / "tiny" / "2")
     assert (answer["version"], answer["sha256"]) == ("2", second.sha256)
-    assert [metric.name for metric in second.manifest.metrics] == ["clean", "noise", "fgsm"]
+    assert [metric.name for metric in second.manifest.metrics] == ["clean", "noise", "fgsm", "worst-case"]
     assert second.manifest.evaluation_command.startswith("clead evaluate tiny --data-dir")
     assert first.manifest.files["weights.safetensors"] == second.manifest.files["weights.safetensors"]
 

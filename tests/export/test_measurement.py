@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import BundleError
+from export.bundle import BundleError, ThreatSpec
 from export.measurement import read_measurement
 
 FIGURE = {"name": "fgsm", "accuracy": 0.3, "n": 500, "norm": "l2", "eps": 0.5, "interval95": [0.1, 0.5]}
@@ -87,3 +87,25 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff{")
     with pytest.raises(BundleError, match="is not an evaluation"):
         read_measurement(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights_sha256": "1" * 64}, "measured other weights: those of sha256 000000000000"),
+        ({"dataset": "cifar100"}, "made on cifar10, but the model is one of cifar100"),
+        (
+            {"threat": ThreatSpec(norm="l2", eps=0.6)},
+            "fgsm was measured at l2 eps 0.5, .*trained for l2 eps 0.6",
+        ),
+        ({"threat": ThreatSpec(norm="linf", eps=0.5)}, "measured at l2 eps 0.5, .*trained for linf eps 0.5"),
+    ],
+)
+def test_figures_belong_to_weights_data_and_threat(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    measurement = read_measurement(_file(tmp_path, EVALUATION))
+    subject = {"weights_sha256": "0" * 64, "dataset": "cifar10", "threat": ThreatSpec(norm="l2", eps=0.5)}
+    measurement.check_subject(**subject)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match=message):
+        measurement.check_subject(**{**subject, **change})  # type: ignore[arg-type]

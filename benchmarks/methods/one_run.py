@@ -20,7 +20,8 @@ from training.checkpoint import load_run
 from training.classifier import TorchClassifier
 from training.data.images import LabelledImages
 from training.data.sources import open_images
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import chosen_images, evaluate
+from training.evaluation.figures import Evaluation
 from training.evaluation.request import EvaluationRequest
 from training.loop import Trainer
 from training.progress import TrainingProgress
@@ -74,7 +75,7 @@ def _measured(run: Run, study: Study, data_dir: Path, work: Path) -> dict[str, A
         transfer_from=surrogate,
     )
     trained = load_run(work / run.name, checkpoint=LAST)
-    weak = None if surrogate is None else _three_steps(subject.module, surrogate, test, evaluation.n)
+    weak = None if surrogate is None else _three_steps(subject.module, surrogate, test, evaluation)
     return {
         "arm": run.arm,
         "seed": run.recipe.seed,
@@ -89,13 +90,16 @@ def _measured(run: Run, study: Study, data_dir: Path, work: Path) -> dict[str, A
     }
 
 
-def _three_steps(module: torch.nn.Module, surrogate: torch.nn.Module, test: LabelledImages, n: int) -> float:
-    """Accuracy on the first `n` test images under the transfer attack of C-LEAD's public code.
+def _three_steps(
+    module: torch.nn.Module, surrogate: torch.nn.Module, test: LabelledImages, evaluation: Evaluation
+) -> float:
+    """Accuracy on the images of `evaluation` under the transfer attack of C-LEAD's public code.
 
     That is PGD on a cleanly trained network: three steps of 3/255, eps 8/255.
     """
-    images, labels = test.batch(torch.arange(n), _CPU)
-    eps = torch.full((n,), 8 / 255)
+    chosen = chosen_images(len(test), evaluation.n, seed=evaluation.seed)
+    images, labels = test.batch(chosen, _CPU)
+    eps = torch.full((evaluation.n,), 8 / 255)
     result = pgd(
         untargeted(TorchClassifier(surrogate.eval()), labels),
         images,

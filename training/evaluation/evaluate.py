@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.cuda_settings import deterministic, full_precision
 from training.data.images import LabelledImages
@@ -52,7 +52,7 @@ def evaluate(
         ledger.say(settled.left_out)
     too_large = f"lower --batch-size ({request.batch_size}) or --n ({settled.n}) and evaluate again"
     with deterministic(), full_precision(), out_of_memory_as(EvaluationError, too_large):
-        chosen = torch.randperm(len(images), generator=generator(request.seed, 7))[: settled.n]
+        chosen = chosen_images(len(images), settled.n, seed=request.seed)
         pixels, labels = images.batch(chosen, torch.device("cpu"))
         test = TestImages(images=pixels, labels=labels, device=device, batch_size=request.batch_size)
         measurement = Measurement(_ready(module, device), test, request, ledger, classes=len(images.classes))
@@ -74,6 +74,11 @@ def evaluate(
         gates=judge(evidence),
         libraries={name: version(name) for name in _LIBRARIES},
     )
+
+
+def chosen_images(count: int, n: int, *, seed: int) -> Tensor:
+    """int64[n]: which of `count` test images an evaluation measures."""
+    return torch.randperm(count, generator=generator(seed, 7))[:n]
 
 
 def _ready(module: nn.Module, device: torch.device) -> nn.Module:

@@ -1,21 +1,19 @@
-"""`clead probe`: what `POST /probe` does, without a server."""
+"""`clead probe`: what `POST /probe` does, without a server, for one image or many."""
 
 from __future__ import annotations
 
-import base64
-import json
-import time
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.server_settings import model_and_engine_options, settings_with
 
 if TYPE_CHECKING:
-    from serving.probe_job import OnProgress
+    from probes.request import ProbeRequest
 
 # One's own machine needs no protection from oneself: these replace what limits the server.
 _NO_LIMITS = {
@@ -27,11 +25,25 @@ _NO_LIMITS = {
     "probe_max_eps_l2": 1e4,
     "probe_max_gradient_evaluations": 2**63,
 }
-_IMAGE_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-@click.command(short_help="Say how robust the answer for one image is.")
-@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+class _Recorded(click.Command):
+    """Remembers the command line, for a report to name what made it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = shlex.join(["clead", "probe", *args])
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Recorded, short_help="Say how robust the answers for images are.")
+@click.argument(
+    "paths",
+    metavar="IMAGE_OR_FOLDER...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
 @click.option("--model", help="name or name/version.  [the server's default model]")
 @model_and_engine_options
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one the model was trained for]")
@@ -45,14 +57,45 @@ _IMAGE_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--seed", type=int, help="Of all random numbers.")
 @click.option("--evidence", type=click.Choice(["quick", "full"]), help="How much to check the attack itself.")
 @click.option(
-    "--deadline", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds."
+    "--deadline", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds per image."
 )
-@click.option("--adversarial", type=_IMAGE_FILE, help="Write the nearest adversarial image to this PNG file.")
-@click.option("--difference", type=_IMAGE_FILE, help="Write what it changes, amplified, to this PNG file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON that POST /probe answers with.")
+@click.option("--adversarial", type=_FILE, help="One image: write the nearest adversarial one to this PNG.")
+@click.option("--difference", type=_FILE, help="One image: write what that changes, amplified, to this PNG.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: of one image, what POST /probe answers."
+)
+@click.option(
+    "--json-lines", is_flag=True, help="Print a line of JSON for each image, as soon as it is done."
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write a table to this file (- is standard output).",
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with pictures and the robustness curve to this file.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Most images that --html shows: the least robust.",
+)
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file of lines file,label: the true classes.  [subfolders named after classes]",
+)
+@click.option("--no-labels", is_flag=True, help="Do not take the names of subfolders for true classes.")
 def probe(
     *,
-    image: Path,
+    paths: tuple[Path, ...],
     model: str | None,
     models_dir: Path | None,
     engine: str | None,
@@ -62,74 +105,94 @@ def probe(
     adversarial: Path | None,
     difference: Path | None,
     as_json: bool,
+    json_lines: bool,
+    csv_file: Path | None,
+    html_file: Path | None,
+    pictures: int,
+    labels_file: Path | None,
+    no_labels: bool,
     **parameters: object,
 ) -> None:
-    """Attack the model's answer for IMAGE and say how far the image can be changed before the answer flips.
+    """Attack the model's answers for images and say how far each can be changed before the answer flips.
 
-    eps is in units of [0, 1] pixels of the image as the model sees it.
+    eps is in units of [0, 1] pixels of the image as the model sees it. Folders are searched with all their
+    subfolders. Ctrl-C ends a probe of many images with what it has by then.
+
+    Exit codes for many images: 1 if a file could not be probed, 130 after Ctrl-C.
     """
-    from serving.probe_job import ProbeJob
+    values = {name: str(value) for name, value in parameters.items() if value is not None}
+    many = len(paths) > 1 or paths[0].is_dir() or json_lines or any((csv_file, html_file, labels_file))
+    for contradiction, given in {
+        "--json and --json-lines both print: give one": as_json and json_lines,
+        "--adversarial and --difference are for one image: --html shows those of many": many
+        and (adversarial or difference),
+        "--labels says what --label, --target or --no-labels say otherwise: give one": labels_file
+        and (no_labels or values.keys() & {"label", "target"}),
+    }.items():
+        if given:
+            raise click.UsageError(contradiction)
+
+    from cli.probe_one import probe_one
+    from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
     from serving.probe_parameters import probe_request
-    from serving.problems import Problem
     from serving.runtime import Runtime
 
+    # What can be refused without a model is refused before one is loaded.
+    outputs = Outputs(
+        printed="json-lines" if json_lines else "json" if as_json else "table",
+        csv=csv_file,
+        html=html_file,
+        pictures=pictures,
+    )
+    found = find_set(paths, outputs) if many else None
     _, settings = settings_with(
         {"models_dir": models_dir, "engine": engine, "engine_strict": engine_strict, "triton_url": triton_url}
     )
     settings = settings.model_copy(update=_NO_LIMITS)
-    values = {name: str(value) for name, value in parameters.items() if value is not None}
-    wanted = {"adversarial": adversarial, "difference": difference}
-    if include := ",".join(name for name, path in wanted.items() if path is not None):
-        values["include"] = include
     served = Runtime(settings).registry.get(model)
-    try:
-        request = probe_request(values, served.bundle.manifest, settings)
-    except Problem as problem:
-        raise click.UsageError(problem.detail) from problem
-    job = ProbeJob(
-        model=served,
-        data=image.read_bytes(),
-        request=request,
-        max_pixels=settings.max_pixels,
-        deadline=time.monotonic() + deadline,
-    )
-    with _bar() as progress:
-        report = job.run(cancelled=lambda: False, progress=progress)
-    written = {name: _write_image(path, report["images"][name]) for name, path in wanted.items() if path}
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
+
+    def request_with(more: Mapping[str, str]) -> ProbeRequest:
+        return probe_request({**values, **more}, served.bundle.manifest, settings)
+
+    with _wrong_use():
+        request = request_with({})
+    if found is None:
+        probe_one(
+            paths[0],
+            model=served,
+            request=request,
+            max_pixels=settings.max_pixels,
+            deadline_s=deadline,
+            pictures={"adversarial": adversarial, "difference": difference},
+            as_json=as_json,
+        )
         return
-    _print(report)
-    for name, path in written.items():
-        click.echo(f"{name}: {path or report['images']['reason']}")
-
-
-def _print(report: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    from cli.probe_report import print_report
-
-    print_report(report, Console())
-
-
-def _write_image(path: Path, data_url: str | None) -> Path | None:
-    if data_url is None:
-        return None
-    path.write_bytes(base64.b64decode(data_url.partition(",")[2]))
-    return path
+    labels = labels_of(
+        found, served, file=labels_file, given=request, ignored=no_labels, request=request_with
+    )
+    with _wrong_use():
+        code = probe_set(
+            found,
+            labels,
+            outputs,
+            model=served,
+            request=request,
+            max_pixels=settings.max_pixels,
+            deadline_s=deadline,
+            command=click.get_current_context().meta[__name__],
+        )
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 @contextmanager
-def _bar() -> Iterator[OnProgress]:
-    """A bar over the gradient evaluations, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
+def _wrong_use() -> Iterator[None]:
+    """A parameter that is not accepted is a wrong command line: exit code 2."""
+    from serving.problems import Problem
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("attacking", total=None)
-
-        def advance(state: Mapping[str, Any]) -> None:
-            bars.update(task, completed=state["gradient_evaluations"], total=state["bound"])
-
-        yield advance
+    try:
+        yield
+    except Problem as problem:
+        if problem.code != "invalid_parameter":
+            raise
+        raise click.UsageError(problem.detail) from problem

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_STYLES = {"flipped": "bold red", "held": "bold green", "inconclusive": "bold yellow"}
+STYLES = {"flipped": "bold red", "held": "bold green", "inconclusive": "bold yellow"}
 _UNKNOWN = "-"
 
 
@@ -23,7 +23,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     )
     verdict, eps = report["verdict"], report["threat"]["eps"]
     console.print(
-        f"[{_STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {report['meaning']}",
+        f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {report['meaning']}",
         highlight=False,
     )
     console.print(_smallest(report), highlight=False)

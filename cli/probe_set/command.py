@@ -1,0 +1,223 @@
+"""`clead probe` over many images: checks everything, probes, writes what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+
+from cli import __version__
+from cli.output_file import check_writable, replace_text
+from cli.probe_set.files import FoundFiles, ImageFile, find_images
+from cli.probe_set.html_report import html_report
+from cli.probe_set.labels import LabelError, Labels, labels_from_csv, labels_from_folders
+from cli.probe_set.result import Collector, SetResult
+from cli.probe_set.run import SetJob, stopped_by_signals
+from cli.probe_set.setup import Setup
+from cli.probe_set.tables import csv_table, json_document, json_line, print_table
+from probes.request import ProbeRequest
+from serving.models import Model
+from serving.problems import Problem
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells count: 128 + SIGINT."""
+_STANDARD_OUTPUT = Path("-")
+Printed: TypeAlias = Literal["table", "json", "json-lines"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What is written where: what goes to standard output, and files. `pictures`: the most in the page."""
+
+    printed: Printed
+    csv: Path | None
+    html: Path | None
+    pictures: int
+
+    def check(self, images: Sequence[ImageFile]) -> None:
+        """Raises click.UsageError for what cannot be written, or would replace an image or another output."""
+        taken = {image.path.resolve() for image in images}
+        if self.csv == _STANDARD_OUTPUT and self.printed != "table":
+            raise click.UsageError(f"--csv - and --{self.printed} both print to standard output: give one")
+        for option, file in (("--csv", self.csv), ("--html", self.html)):
+            if file is None or (option == "--csv" and file == _STANDARD_OUTPUT):
+                continue
+            check_writable(option, file)
+            if file.resolve() in taken:
+                raise click.UsageError(f"{option} {file}: this is one of the images, or another output")
+            taken.add(file.resolve())
+
+    def write(self, result: SetResult, setup: Setup) -> None:
+        """Writes and prints everything; a file that fails does not keep the others from being written.
+
+        Raises:
+            click.ClickException: a file could not be written.
+        """
+        failed = []
+        texts: list[tuple[Path | None, Callable[[], str]]] = [
+            (self.csv, lambda: csv_table(result)),
+            (self.html, lambda: html_report(result, setup, most_pictures=self.pictures)),
+        ]
+        for file, text in texts:
+            if file == _STANDARD_OUTPUT:
+                click.echo(text(), nl=False)
+            elif file is not None:
+                try:
+                    replace_text(file, text())
+                except OSError as error:
+                    failed.append(f"{file} was not written: {error.strerror or error}")
+        if self.printed == "json":
+            click.echo(json_document(result, setup))
+        elif self.printed == "table" and self.csv != _STANDARD_OUTPUT:
+            from rich.console import Console
+
+            print_table(result, setup, Console())
+        if failed:
+            raise click.ClickException("; ".join(failed))
+
+
+def find_set(paths: Sequence[Path], outputs: Outputs) -> FoundFiles:
+    """The images of the command line, once it is known that all outputs can be written.
+
+    Raises:
+        click.ClickException: there is no image, or an output cannot be written.
+    """
+    found = find_images(paths)
+    outputs.check(found.images)
+    if not found.images:
+        where = ", ".join(map(str, paths))
+        reasons = "".join(f"\n{failure.name}: {failure.reason}" for failure in found.unreadable)
+        raise click.ClickException(
+            f"{where}: there is no image in here ({found.skipped} other files); PNG, JPEG and WebP are "
+            f"accepted, and hidden files are left out{reasons}"
+        )
+    return found
+
+
+def labels_of(
+    found: FoundFiles,
+    model: Model,
+    *,
+    file: Path | None,
+    given: ProbeRequest,
+    ignored: bool,
+    request: Callable[[Mapping[str, str]], ProbeRequest],
+) -> Labels:
+    """The true classes of the images: of the CSV file, else of the folders that they lie in.
+
+    Args:
+        given: may hold a label for all images, or a target, which makes labels meaningless.
+        ignored: the names of folders mean nothing.
+        request: reads parameters; here for its way of naming a class.
+
+    Raises:
+        LabelError: as `cli.probe_set.labels.labels_from_csv`.
+    """
+
+    def class_index(text: str) -> int:
+        try:
+            label = request({"label": text}).label
+        except Problem as problem:
+            raise LabelError(problem.detail) from problem
+        assert label is not None
+        return label
+
+    if file is not None:
+        return labels_from_csv(file, found.images, class_index=class_index)
+    if given.target is not None:
+        return Labels(origin="a target needs no labels")
+    if given.label is not None:
+        return Labels(origin=f"{model.classes[given.label]}, as --label says")
+    if ignored:
+        return Labels(origin="no labels, as --no-labels says")
+    return labels_from_folders(found.images, model.classes)
+
+
+def probe_set(
+    found: FoundFiles,
+    labels: Labels,
+    outputs: Outputs,
+    *,
+    model: Model,
+    request: ProbeRequest,
+    max_pixels: int,
+    deadline_s: float,
+    command: str,
+) -> int:
+    """Probes every image and writes the outputs. Returns the exit code: 0, 1 if files could not be probed, or
+    130 after Ctrl-C."""
+    if outputs.html is not None and outputs.pictures:
+        request = dataclasses.replace(request, include=frozenset({"adversarial", "difference"}))
+    job = SetJob(
+        model=model, request=request, labels=labels.classes, max_pixels=max_pixels, deadline_s=deadline_s
+    )
+    setup = Setup(
+        model=model.identity,
+        classes=model.classes,
+        provider=model.info.provider,
+        request=request,
+        labelled=bool(labels.classes) or request.label is not None,
+        label_origin=labels.origin,
+        deadline_s=deadline_s,
+        command=command,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, clead {__version__}",
+    )
+    collector = Collector(most_pictures=outputs.pictures)
+    lines = outputs.printed == "json-lines"
+
+    def write() -> SetResult:
+        result = collector.result(failures=found.unreadable, images=len(found.images), skipped=found.skipped)
+        outputs.write(result, setup)
+        return result
+
+    with (
+        _bar(len(found.images), hidden=lines and sys.stdout.isatty()) as advance,
+        stopped_by_signals() as stop,
+    ):
+        if lines:
+            for failure in found.unreadable:
+                click.echo(json_line(failure))
+        try:
+            for outcome in job.run(found.images, stop=stop):
+                collector.add(outcome)
+                if lines:
+                    click.echo(json_line(outcome))
+                advance()
+        except Exception:
+            # A mistake of ours, or a parameter that no image accepts: what was found before is not lost.
+            if not collector.empty:
+                write()
+            raise
+        stopped = stop()
+    result = write()
+    if stopped:
+        click.echo(f"interrupted: {result.not_reached} of {len(found.images)} images not reached", err=True)
+        return INTERRUPTED
+    return 1 if result.failures else 0
+
+
+@contextmanager
+def _bar(images: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
+    """A bar over the images, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=hidden or not console.is_terminal,
+        # What is printed to standard output belongs there, and not on the terminal of the bar.
+        redirect_stdout=False,
+    ) as bars:
+        task = bars.add_task("probing", total=images)
+        yield lambda: bars.advance(task)

@@ -1,0 +1,158 @@
+"""The reports of a set as a table: CSV, JSON, JSON lines, and for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.probe_report import STYLES, radius
+from cli.probe_set.files import Failure
+from cli.probe_set.result import Probed, SetResult, breakpoints, curve_at, median_flipped
+from cli.probe_set.setup import Setup
+
+COLUMNS = (
+    "file", "label", "prediction", "probability", "correct", "verdict", "norm", "eps", "held", "flipped",
+    "flipped_8bit", "failed_checks", "exhausted", "gradient_evaluations", "forward_evaluations", "seconds",
+    "error",
+)  # fmt: skip
+"""Of the CSV file. All eps in units of [0, 1] pixels; what is not known is empty; `held` and `flipped` are
+those of `minimal_eps`, and `eps` is what the verdict is about."""
+
+
+def csv_table(result: SetResult) -> str:
+    """One line for each image, and for each file that could not be probed (then `error` says why)."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(_cells(probed) for probed in result.probed)
+    writer.writerows({"file": failure.name, "error": failure.reason} for failure in result.failures)
+    return text.getvalue()
+
+
+def json_line(outcome: Probed | Failure) -> str:
+    """One object in one line: the report with `file` and `label`, or `file` and `error`."""
+    return json.dumps(_json(outcome))
+
+
+def json_document(result: SetResult, setup: Setup) -> str:
+    """Everything in one object; `reports` and `failed` hold what `json_line` says."""
+    curve = curve_at(result.probed, breakpoints(result.probed)) if result.probed else []
+    return json.dumps(
+        {
+            "model": setup.model,
+            "command": setup.command,
+            "about": setup.about,
+            "curve": [
+                {"eps": point.eps, "flipped": point.flipped, "held": point.held, "undecided": point.undecided}
+                for point in curve
+            ],
+            "reports": [_json(probed) for probed in result.probed],
+            "failed": [_json(failure) for failure in result.failures],
+            "not_reached": result.not_reached,
+            "skipped": result.skipped,
+        },
+        indent=2,
+    )
+
+
+def print_table(result: SetResult, setup: Setup, console: Console) -> None:
+    """A line for each image, and what can be said about all of them."""
+    if result.probed:
+        console.print(_rows(result, setup))
+        for line in summary(result, setup):
+            console.print(line, highlight=False, markup=False)
+    for failure in result.failures:
+        console.print(
+            f"[red]not probed:[/] {escape(failure.name)}: {escape(failure.reason)}", highlight=False
+        )
+    if result.skipped:
+        console.print(f"{counted(result.skipped, 'other file')} skipped: no images", highlight=False)
+
+
+def summary(result: SetResult, setup: Setup) -> list[str]:
+    """The figures of the set in sentences, for at least one image."""
+    threat, n = result.probed[0].report["threat"], len(result.probed)
+    norm, model = threat["norm"], f"{setup.model['name']}/{setup.model['version']}"
+    point = curve_at(result.probed, [threat["eps"]])[0]
+    shares = f"{point.flipped:.1%} flipped, {point.held:.1%} attacked in vain (no proof)"
+    lines = [
+        f"{counted(n, 'image')} on {model}. {setup.about}",
+        f"Within eps {radius(threat['eps'], norm)} ({norm}): {shares}, {point.undecided:.1%} undecided",
+        f"Median smallest eps that flips the answer: {radius(median_flipped(result.probed), norm)}",
+    ]
+    if setup.labelled:
+        correct = sum(probed.correct is True for probed in result.probed)
+        lines.append(f"Clean accuracy: {correct} of {n} ({correct / n:.1%})")
+    return lines
+
+
+def counted(n: int, noun: str) -> str:
+    """1 image, 2 images."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _rows(result: SetResult, setup: Setup) -> Table:
+    """File names may break into lines; everything else stays whole."""
+    doubted = any(probed.failed_checks for probed in result.probed)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for heading in ("answer", *(["label"] if setup.labelled else []), "verdict"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("smallest", "8-bit"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    if doubted:
+        table.add_column("checks failed", overflow="fold")
+    for probed in result.probed:
+        report = probed.report
+        norm = report["threat"]["norm"]
+        table.add_row(
+            escape(probed.name),
+            escape(report["prediction"]["label"]),
+            *([escape(probed.label or "")] if setup.labelled else []),
+            f"[{STYLES[probed.verdict]}]{probed.verdict}[/]",
+            radius(report["minimal_eps"]["flipped"], norm),
+            radius(report["minimal_eps_8bit"], norm),
+            *([" ".join(check["check"] for check in probed.failed_checks)] if doubted else []),
+        )
+    return table
+
+
+def _cells(probed: Probed) -> dict[str, Any]:
+    report = probed.report
+    budget = report["budget"]
+    return {
+        "file": probed.name,
+        "label": probed.label,
+        "prediction": report["prediction"]["label"],
+        "probability": report["prediction"]["probability"],
+        "correct": _lower(probed.correct),
+        "verdict": probed.verdict,
+        "norm": report["threat"]["norm"],
+        "eps": report["threat"]["eps"],
+        "held": report["minimal_eps"]["held"],
+        "flipped": report["minimal_eps"]["flipped"],
+        "flipped_8bit": report["minimal_eps_8bit"],
+        "failed_checks": " ".join(check["check"] for check in probed.failed_checks),
+        "exhausted": _lower(budget["exhausted"]),
+        "gradient_evaluations": budget["gradient_evaluations"],
+        "forward_evaluations": budget["forward_evaluations"],
+        "seconds": budget["seconds"],
+    }
+
+
+def _lower(value: bool | None) -> str | None:
+    # As in JSON, which both spreadsheets and pandas read as a truth value.
+    return None if value is None else str(value).lower()
+
+
+def _json(outcome: Probed | Failure) -> dict[str, Any]:
+    if isinstance(outcome, Failure):
+        return {"file": outcome.name, "error": {"code": outcome.code, "detail": outcome.reason}}
+    return {"file": outcome.name, "label": outcome.label, **outcome.report}

@@ -136,7 +136,7 @@ def labels_of(
     if given.label is not None:
         return Labels(origin=f"{model.classes[given.label]}, as --label says")
     if ignored:
-        return Labels(origin="no labels, as --no-labels says")
+        return Labels(origin="the names of folders were not to be used")
     return labels_from_folders(found.images, model.classes)
 
 

@@ -12,7 +12,7 @@ from cli.probe_set.result import CurvePoint
 Point = tuple[float, float]
 _WIDTH, _HEIGHT = 720.0, 400.0
 # Wide enough for the larger letters of a narrow window.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84.0, 24.0, 40.0, 84.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 24.0, 44.0, 84.0
 _MOST_TICKS = 7
 
 
@@ -30,16 +30,13 @@ def tick_label(eps: float, norm: str) -> str:
     return f"{round(eps * 255 if norm == 'linf' else eps, 6):g}"
 
 
-def curve_svg(
-    points: Sequence[CurvePoint], *, ticks: Sequence[float], norm: str, threat_eps: float, n: int
-) -> str:
+def curve_svg(points: Sequence[CurvePoint], *, ticks: Sequence[float], norm: str, threat_eps: float) -> str:
     """Draws three areas one above the other: attacked in vain, undecided, flipped.
 
     Args:
         points: at 0, at every eps where the curve changes, and at the last tick, ascending.
         ticks: of the eps axis.
         threat_eps: what the verdicts are about; marked by a line.
-        n: number of images.
     """
     end = ticks[-1]
 
@@ -58,11 +55,11 @@ def curve_svg(
     floor = [(x(end), y(0)), (x(0), y(0))]
     ceiling = [(x(end), y(1)), (x(0), y(1))]
     parts = [
-        *(_line("grid", (x(0), y(share)), (x(end), y(share))) for share in (0.25, 0.5, 0.75, 1.0)),
         _polygon("area-flipped", standing + ceiling),
         _polygon("area-undecided", standing + held[::-1]),
         _polygon("area-undecided hatch", standing + held[::-1]),
         _polygon("area-held", held + floor),
+        *(_line("grid", (x(0), y(share)), (x(end), y(share))) for share in (0.25, 0.5, 0.75)),
         _polyline("line-held", held),
         _polyline("line-flipped", standing),
         _line("axis", (x(0), y(0)), (x(end), y(0))),
@@ -73,7 +70,7 @@ def curve_svg(
         *(_line("axis", (x(eps), y(0)), (x(eps), y(0) + 5)) for eps in ticks),
         *(_text((x(eps), y(0) + 26), tick_label(eps, norm)) for eps in ticks),
         _text((x(end / 2), _HEIGHT - 18), _axis_title(norm), kind="title"),
-        _text((x(0) - 10, 20), f"share of {n} image{'' if n == 1 else 's'}", anchor="start", kind="title"),
+        _text((0, 20), f"share of images (n = {points[0].n})", anchor="start", kind="title"),
     ]
     if threat_eps > 0:
         near_end = threat_eps > end * 0.6
@@ -82,7 +79,7 @@ def curve_svg(
             _line("threat", (x(threat_eps), y(1)), (x(threat_eps), y(0))),
             _text(
                 (at, y(1) + 20),
-                "eps of the verdicts",
+                f"verdicts: {tick_label(threat_eps, norm)}",
                 anchor="end" if near_end else "start",
                 kind="threat-label",
             ),

@@ -35,8 +35,8 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A file or folder that gave no report, and why. `code` is one of `serving.problems.KINDS`, or
-    "unreadable"."""
+    """A file or folder that gave no report, and why. `code` is one of `serving.problems.KINDS`,
+    "unreadable" or "empty"."""
 
     name: str
     code: str

@@ -32,7 +32,7 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(counted=counted, radius=radius)
+    environment.globals.update(breakable=_breakable, counted=counted, radius=radius)
     script = _asset("page.js")
     return environment.from_string(_asset("page.html")).render(
         style=Markup(_asset("page.css")),
@@ -51,12 +51,17 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
     )
 
 
+def _breakable(name: str) -> Markup:
+    """A path that may break into lines after its slashes."""
+    return Markup("/<wbr>").join(name.split("/"))
+
+
 def _asset(name: str) -> str:
     return (files("cli.probe_set") / name).read_text(encoding="utf-8")
 
 
 def _figures(probed: Sequence[Probed], setup: Setup) -> dict[str, Any]:
-    norm, n = setup.request.norm, len(probed)
+    norm = setup.request.norm
     threat_eps = float(probed[0].report["threat"]["eps"])
     found = [image.flipped for image in probed if math.isfinite(image.flipped)]
     vain = [image.held or 0.0 for image in probed]
@@ -68,9 +73,7 @@ def _figures(probed: Sequence[Probed], setup: Setup) -> dict[str, Any]:
         "median": radius(median_flipped(probed), norm),
         "correct": sum(image.correct is True for image in probed),
         "curve": Markup(
-            curve_svg(
-                curve_at(probed, [*inside, ticks[-1]]), ticks=ticks, norm=norm, threat_eps=threat_eps, n=n
-            )
+            curve_svg(curve_at(probed, [*inside, ticks[-1]]), ticks=ticks, norm=norm, threat_eps=threat_eps)
         ),
         "curve_rows": [(tick_label(point.eps, norm), point) for point in curve_at(probed, ticks)],
         "unit": _UNIT[norm],

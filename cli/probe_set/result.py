@@ -132,31 +132,47 @@ class Collector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """Shares of the images of a set, in [0, 1], that add up to 1.
+    """Where the n images of a set stand at one eps.
 
-    `flipped`: an example lies within eps, which is certain. `held`: attacked in vain at eps or beyond, and
-    no check speaks against it. `undecided`: all others.
+    Attributes:
+        n_flipped: an example lies within eps, which is certain.
+        n_held: attacked in vain at eps or beyond, and no check speaks against it.
     """
 
     eps: float
-    flipped: float
-    held: float
+    n: int
+    n_flipped: int
+    n_held: int
+
+    @property
+    def flipped(self) -> float:
+        """The certain share, in [0, 1]."""
+        return self.n_flipped / self.n
+
+    @property
+    def held(self) -> float:
+        """The share attacked in vain, in [0, 1]."""
+        return self.n_held / self.n
 
     @property
     def undecided(self) -> float:
-        """Neither broken nor attacked in vain."""
-        return max(0.0, 1.0 - self.flipped - self.held)
+        """The share of all others, in [0, 1]."""
+        return (self.n - self.n_flipped - self.n_held) / self.n
 
 
 def curve_at(probed: Sequence[Probed], radii: Iterable[float]) -> list[CurvePoint]:
     """The robustness curve of a set, of at least one image, at some eps."""
-    n = len(probed)
-    points = []
-    for eps in radii:
-        flipped = sum(image.flipped <= eps for image in probed)
-        held = sum(image.held is not None and image.held >= eps and image.flipped > eps for image in probed)
-        points.append(CurvePoint(eps=eps, flipped=flipped / n, held=held / n))
-    return points
+    return [
+        CurvePoint(
+            eps=eps,
+            n=len(probed),
+            n_flipped=sum(image.flipped <= eps for image in probed),
+            n_held=sum(
+                image.held is not None and image.held >= eps and image.flipped > eps for image in probed
+            ),
+        )
+        for eps in radii
+    ]
 
 
 def breakpoints(probed: Sequence[Probed]) -> list[float]:

@@ -59,6 +59,8 @@ class SetJob:
         label = self.labels.get(image.path, self.request.label)
         try:
             data = image.path.read_bytes()
+            if not data:
+                return Failure(name=image.name, code="empty", reason="the file is empty")
             report = ProbeJob(
                 model=self.model,
                 data=data,

@@ -67,11 +67,10 @@ def print_table(result: SetResult, setup: Setup, console: Console) -> None:
     if result.probed:
         console.print(_rows(result, setup))
         for line in summary(result, setup):
-            console.print(line, highlight=False, markup=False)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     for failure in result.failures:
-        console.print(
-            f"[red]not probed:[/] {escape(failure.name)}: {escape(failure.reason)}", highlight=False
-        )
+        text = f"[red]not probed:[/] {escape(failure.name)}: {escape(failure.reason)}"
+        console.print(text, highlight=False, soft_wrap=True)
     if result.skipped:
         console.print(f"{counted(result.skipped, 'other file')} skipped: no images", highlight=False)
 
@@ -85,7 +84,7 @@ def summary(result: SetResult, setup: Setup) -> list[str]:
     lines = [
         f"{counted(n, 'image')} on {model}. {setup.about}",
         f"Within eps {radius(threat['eps'], norm)} ({norm}): {shares}, {point.undecided:.1%} undecided",
-        f"Median smallest eps that flips the answer: {radius(median_flipped(result.probed), norm)}",
+        f"Median of the smallest eps found: {radius(median_flipped(result.probed), norm)}",
     ]
     if setup.labelled:
         correct = sum(probed.correct is True for probed in result.probed)

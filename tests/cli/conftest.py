@@ -41,3 +41,13 @@ def reddish(tmp_path: Path) -> Path:
     path = tmp_path / "reddish.png"
     Image.new("RGB", (8, 8), (140, 100, 60)).save(path)
     return path
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A folder of three red pictures. 5/255, 10/255 and 20/255 of perturbation make them green."""
+    folder = tmp_path / "colours"
+    folder.mkdir()
+    for name, lead in (("a.png", 10), ("b.png", 20), ("c.png", 40)):
+        Image.new("RGB", (8, 8), (100 + lead, 100, 60)).save(folder / name)
+    return folder

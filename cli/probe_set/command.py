@@ -21,7 +21,7 @@ from cli.probe_set.labels import LabelError, Labels, labels_from_csv, labels_fro
 from cli.probe_set.result import Collector, SetResult
 from cli.probe_set.run import SetJob, stopped_by_signals
 from cli.probe_set.setup import Setup
-from cli.probe_set.tables import csv_table, json_document, json_line, print_table
+from cli.probe_set.tables import counted, csv_table, json_document, json_line, print_table
 from probes.request import ProbeRequest
 from serving.models import Model
 from serving.problems import Problem
@@ -197,6 +197,8 @@ def probe_set(
             raise
         stopped = stop()
     result = write()
+    if result.failures:
+        click.echo(f"{counted(len(result.failures), 'file')} could not be probed", err=True)
     if stopped:
         click.echo(f"interrupted: {result.not_reached} of {len(found.images)} images not reached", err=True)
         return INTERRUPTED

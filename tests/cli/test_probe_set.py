@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from cli.probe_set.tables import COLUMNS
+from engines.engine import EngineError
+from serving.probe_job import ProbeJob
 from tests.cli.conftest import Clead
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,3 +252,37 @@ def test_a_table_that_cannot_be_written_in_the_end_does_not_cost_the_page(
     assert result.exit_code == 1
     assert "table.csv was not written: No space left" in result.stderr
     assert page.exists() and "c.png" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(EngineError("the device is gone"), ["a.png", "c.png", "b.png"]), (KeyError("mistake"), ["a.png"])],
+    ids=["the engine fails for one image", "a mistake in the code ends the run"],
+)
+def test_what_goes_wrong_in_the_middle_does_not_cost_what_was_found(
+    clead: Clead,
+    color_models: Path,
+    colours: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    left: list[str],
+) -> None:
+    real, calls = ProbeJob.run, iter(range(3))
+
+    def failing(job: ProbeJob, **options: Any) -> dict[str, Any]:
+        if next(calls) == 1:
+            raise error
+        return real(job, **options)
+
+    monkeypatch.setattr(ProbeJob, "run", failing)
+    table = tmp_path / "table.csv"
+
+    result = clead("probe", colours, "--models-dir", color_models, *EPS, "--csv", table)
+
+    rows = _rows(table.read_text(encoding="utf-8"))
+    assert result.exit_code == 1
+    assert [Path(row["file"]).name for row in rows] == left
+    assert [row["error"] for row in rows if row["error"]] == (
+        ["the device is gone"] if isinstance(error, EngineError) else []
+    )

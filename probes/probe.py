@@ -126,7 +126,7 @@ def probe(
             verdict_eps,
             request,
             checks,
-            exhausted=budget.exhausted,
+            exhausted=exhausted,
             already_reached=already_reached,
         ),
         minimal_eps=MinimalEps(held=held, flipped=flipped),

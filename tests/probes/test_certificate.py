@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from probes.budget import Budget
+from probes.classifier import Classifier
 from probes.clopper_pearson import clopper_pearson_lower
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeError, ProbeRequest
 from probes.smoothing import ALPHA, certificate_evaluations
-from tests.probes.models import Linear, grey, many_class, two_class
+from tests.probes.models import Quantised, grey, many_class, two_class
 
 CLASSES = ["ant", "bee", "cow", "dog", "elk"]
 
 
-def _probe(model: Linear, budget: Budget | None = None, **options: Any) -> ProbeReport:
+def _probe(model: Classifier, budget: Budget | None = None, **options: Any) -> ProbeReport:
     request = ProbeRequest(eps=(0.01,), **options)
     return probe(model, grey(), request, trained_eps=None, budget=budget or Budget())
 
@@ -85,14 +86,20 @@ def test_an_abstention_says_why() -> None:
     assert "more than one half" in certificate["meaning"]
 
 
-def test_the_attack_comes_first_and_a_deadline_in_the_certificate_leaves_its_verdict_alone() -> None:
-    plain = _probe(two_class())
+@pytest.mark.parametrize(
+    ("model", "verdict"), [(two_class(), "held"), (Quantised(two_class()), "inconclusive")]
+)
+def test_the_attack_comes_first_and_a_deadline_in_the_certificate_leaves_its_verdict_alone(
+    model: Classifier, verdict: str
+) -> None:
+    plain = _probe(model)
     budget = Budget()
     budget.cancelled = lambda: budget.forward_evaluations > plain.budget.forward_evaluations + 50
 
-    report = _probe(two_class(), budget, certify=True)
+    report = _probe(model, budget, certify=True)
 
-    assert (report.verdict, report.meaning) == (plain.verdict, plain.meaning) == ("held", plain.meaning)
+    assert report.verdict == plain.verdict == verdict
+    assert report.meaning == plain.meaning
     assert not report.budget.exhausted
     assert report.certificate is not None
     assert not report.certificate.finished

@@ -24,6 +24,7 @@ _NO_LIMITS = {
     "probe_max_eps_linf": 1.0,
     "probe_max_eps_l2": 1e4,
     "probe_max_gradient_evaluations": 2**63,
+    "probe_max_certify_samples": 10**7,
 }
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -56,6 +57,9 @@ class _Recorded(click.Command):
 @click.option("--target", help="Class to be reached.  [any other]")
 @click.option("--seed", type=int, help="Of all random numbers.")
 @click.option("--evidence", type=click.Choice(["quick", "full"]), help="How much to check the attack itself.")
+@click.option("--certify", flag_value="true", help="Certify an l2 radius for the smoothed classifier.")
+@click.option("--sigma", help="Standard deviation of its noise, in [0, 1] pixels.")
+@click.option("--certify-samples", type=int, help="Noisy images that the certificate rests on.")
 @click.option(
     "--deadline", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds per image."
 )

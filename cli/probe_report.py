@@ -28,6 +28,9 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     )
     console.print(_smallest(report), highlight=False)
     console.print(_curve(report))
+    if (certificate := report["certificate"]) is not None:
+        label = "no answer" if certificate["label"] is None else escape(certificate["label"])
+        console.print(f"[bold]certificate[/]: {label}. {certificate['meaning']}", highlight=False)
     for check in report["evidence"]:
         if not check["passed"]:
             console.print(f"[yellow]check failed:[/] {check['check']}: {check['detail']}", highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ _BATCH_ROWS = 64
 
 def batch_rows(image: Array) -> int:
     """How many copies of `image` [C, H, W] go through the classifier at once: bounded, because memory is."""
-    return max(1, min(_BATCH_ROWS, _BATCH_VALUES // int(image.size)))
+    return max(1, min(_BATCH_ROWS, _BATCH_VALUES // int(math.prod(image.shape))))
 
 
 @dataclass(frozen=True, slots=True)

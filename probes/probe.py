@@ -27,6 +27,7 @@ from probes.minimal_eps import (
 from probes.prediction import predictions
 from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
+from probes.smoothing import requested_certificate
 from probes.threat import threat_named
 from probes.verdict import decide, meaning
 
@@ -109,6 +110,9 @@ def probe(
         checks=checks,
     )
     held, flipped = bracket(ladder, findings)
+    # The attack and its checks came first: the certificate cannot take their time, nor weaken their verdict.
+    exhausted = budget.exhausted
+    certificate = requested_certificate(classifier, clean, request, budget=budget)
     nearest = findings.smallest(eight_bit=True)
     return ProbeReport(
         prediction=predictions(logits)[0],
@@ -122,7 +126,7 @@ def probe(
             verdict_eps,
             request,
             checks,
-            exhausted=budget.exhausted,
+            exhausted=exhausted,
             already_reached=already_reached,
         ),
         minimal_eps=MinimalEps(held=held, flipped=flipped),
@@ -138,10 +142,11 @@ def probe(
             forward_evaluations=budget.forward_evaluations,
             seconds=budget.clock() - started,
             seed=request.seed,
-            exhausted=budget.exhausted,
+            exhausted=exhausted,
         ),
         evidence=tuple(checks),
         images=summary.images(findings, request),
+        certificate=certificate,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from probes.arrays import Array
+from probes.certificate import Certificate
 from probes.prediction import Prediction
 from probes.threat import Norm
 
@@ -82,7 +83,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """The answer to a probe."""
+    """The answer to a probe. `certificate` is None if it was not asked for."""
 
     prediction: Prediction
     height: int
@@ -97,6 +98,7 @@ class ProbeReport:
     budget: Spent
     evidence: tuple[Check, ...]
     images: Images
+    certificate: Certificate | None = None
 
     def to_dict(
         self, *, classes: Sequence[str] | None = None, encode: Encode | None = None
@@ -144,6 +146,9 @@ class ProbeReport:
                 {"check": check.check, "passed": check.passed, "detail": check.detail}
                 for check in self.evidence
             ],
+            "certificate": None
+            if self.certificate is None
+            else self.certificate.to_dict(predicted=self.prediction.index, classes=classes),
             "images": {
                 "adversarial": image(self.images.adversarial),
                 "difference": image(self.images.difference),

@@ -26,6 +26,12 @@ MAX_EPS_LINF = 0.25
 MAX_EPS_L2_PER_VALUE = 0.09
 """Default end of the search in l2, times the square root of the number of values: 5.0 for 32 x 32 x 3."""
 
+MIN_SIGMA, MAX_SIGMA = 0.001, 1.0
+"""Less noise than a quarter of an 8-bit level drowns in float32's rounding; more than the range leaves no
+image."""
+MIN_CERTIFY_SAMPLES = 10
+"""Fewer samples cannot bound a probability above one half with confidence 0.999, whatever they say."""
+
 
 class ProbeError(ValueError):
     """A probe that cannot be done as asked; `field` names the parameter, or "image" or "model"."""
@@ -53,6 +59,9 @@ class ProbeRequest:
         seed: of all random numbers.
         evidence: "quick" checks cost little; "full" also attacks with a larger budget and at a huge eps.
         include: which images the report holds.
+        certify: whether the report holds a certificate for the smoothed classifier (`probes.smoothing`).
+        sigma: standard deviation of its noise, in units of [0, 1] pixels.
+        certify_samples: samples that bound its probability.
 
     Raises:
         ProbeError: for a value outside of what is accepted, naming the field.
@@ -69,6 +78,9 @@ class ProbeRequest:
     seed: int = 0
     evidence: Evidence = "quick"
     include: frozenset[Include] = frozenset()
+    certify: bool = False
+    sigma: float = 0.12
+    certify_samples: int = 1000
 
     def __post_init__(self) -> None:
         _one_of("norm", self.norm, get_args(Norm))
@@ -79,6 +91,13 @@ class ProbeRequest:
         _at_least("steps", self.steps, 1)
         _at_least("restarts", self.restarts, 1)
         _at_least("seed", self.seed, 0)
+        _at_least("certify_samples", self.certify_samples, MIN_CERTIFY_SAMPLES)
+        if not MIN_SIGMA <= self.sigma <= MAX_SIGMA:
+            raise ProbeError(
+                "sigma",
+                f"sigma is {self.sigma}; give a number from {MIN_SIGMA:g} to {MAX_SIGMA:g}, in [0, 1] pixel "
+                "units",
+            )
         if self.seed >= 2**64:
             raise ProbeError("seed", f"seed is {self.seed}; give a whole number below 2**64")
         self._check_radii()

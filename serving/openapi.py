@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from probes.request import LOSSES
+from probes.request import LOSSES, MAX_SIGMA, MIN_CERTIFY_SAMPLES, MIN_SIGMA
 from serving.body import IMAGE_PART, MULTIPART
 from serving.images import MEDIA_TYPES
 from serving.parameters import DEFAULT_TOP, MAX_TOP
-from serving.probe_parameters import DEFAULTS, EVIDENCES, INCLUDES, NORMS
+from serving.probe_parameters import DEFAULTS, EVIDENCES, INCLUDES, NORMS, YES_OR_NO
 from serving.problems import KINDS, MEDIA_TYPE
 from serving.settings import Settings
 
@@ -120,6 +120,19 @@ def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
         "include": _described(
             {"type": "string"}, f"Images to return, comma separated: {', '.join(INCLUDES)}."
         ),
+        "certify": _described(
+            {"type": "string", "enum": list(YES_OR_NO), "default": "false"},
+            "Whether to certify an l2 radius for the smoothed classifier.",
+        ),
+        "sigma": _described(
+            _STRING,
+            f"Standard deviation of its noise, from {MIN_SIGMA:g} to {MAX_SIGMA:g}, in [0, 1] pixels; "
+            f"{DEFAULTS.sigma:g} without it.",
+        ),
+        "certify_samples": _described(
+            _integer(settings.probe_max_certify_samples) | {"minimum": MIN_CERTIFY_SAMPLES},
+            "Noisy images that the certificate rests on; more make a larger radius possible.",
+        ),
     }
 
 
@@ -169,6 +182,7 @@ def _probe_answer() -> Json:
             "type": "array",
             "items": _object(check=_STRING, passed={"type": "boolean"}, detail=_STRING),
         },
+        certificate={"type": ["object", "null"]},
         images={"type": "object"},
     )
 

@@ -9,19 +9,30 @@ from typing import cast, get_args
 from export.bundle import Manifest
 from probes.pixels import pixels
 from probes.probe import gradient_evaluations_bound
-from probes.request import LOSSES, Evidence, Include, LossName, ProbeError, ProbeRequest
+from probes.request import (
+    LOSSES,
+    MAX_SIGMA,
+    MIN_CERTIFY_SAMPLES,
+    MIN_SIGMA,
+    Evidence,
+    Include,
+    LossName,
+    ProbeError,
+    ProbeRequest,
+)
 from probes.threat import Norm
 from serving.parameters import choice, collect, integer, invalid
 from serving.settings import Settings
 
 NORMS: tuple[str, ...] = get_args(Norm)
+YES_OR_NO = ("true", "false")
 INCLUDES: tuple[str, ...] = get_args(Include)
 EVIDENCES: tuple[str, ...] = get_args(Evidence)
 DEFAULTS = ProbeRequest()
 MAX_SEED = 2**63 - 1
 PROBE_PARAMETERS = (
     "model", "norm", "eps", "max_eps", "steps", "restarts", "loss", "label", "target", "seed", "deadline_ms",
-    "evidence", "include",
+    "evidence", "include", "certify", "sigma", "certify_samples",
 )  # fmt: skip
 
 
@@ -72,6 +83,15 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
                 Evidence, choice(values, "evidence", default=DEFAULTS.evidence, accepted=EVIDENCES)
             ),
             include=_includes(values),
+            certify=_certify(values),
+            sigma=_sigma(values),
+            certify_samples=integer(
+                values,
+                "certify_samples",
+                default=min(DEFAULTS.certify_samples, settings.probe_max_certify_samples),
+                low=MIN_CERTIFY_SAMPLES,
+                high=settings.probe_max_certify_samples,
+            ),
         )
     except ProbeError as error:
         raise invalid(error.field, str(error)) from error
@@ -161,3 +181,29 @@ def _includes(values: Mapping[str, str]) -> frozenset[Include]:
                 accepted=list(INCLUDES),
             )
     return frozenset(cast(list[Include], chosen))
+
+
+def _certify(values: Mapping[str, str]) -> bool:
+    certify = choice(values, "certify", default="false", accepted=YES_OR_NO) == "true"
+    for name in ("sigma", "certify_samples"):
+        if name in values and not certify:
+            raise invalid(name, f"{name} is for a certificate only: give certify=true as well")
+    return certify
+
+
+def _sigma(values: Mapping[str, str]) -> float:
+    if "sigma" not in values:
+        return DEFAULTS.sigma
+    text = values["sigma"]
+    try:
+        value = pixels(text[:64])
+    except ValueError:
+        value = math.nan
+    if not MIN_SIGMA <= value <= MAX_SIGMA:
+        raise invalid(
+            "sigma",
+            f"sigma is {text[:40]!r}; give a number from {MIN_SIGMA:g} to {MAX_SIGMA:g}, as 0.12 or 16/255 "
+            "(in [0, 1] pixels of the image as the model sees it)",
+            limit=MAX_SIGMA,
+        )
+    return value

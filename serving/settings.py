@@ -133,6 +133,11 @@ class Settings(BaseModel):
         description="Most gradient evaluations that one probe may be able to take; one that could take more "
         "gets 422. A plain search can take about 1000.",
     )
+    probe_max_certify_samples: int = Field(
+        default=10_000,
+        ge=10,
+        description="Most samples, one forward pass each, that the certificate of a probe may ask for.",
+    )
     access_log: bool = Field(
         default=True, description="One JSON line per request on standard error (not for health and metrics)."
     )

@@ -93,6 +93,23 @@ def test_a_wrong_parameter_exits_with_2_and_is_named(
     assert "Traceback" not in result.stderr
 
 
+def test_a_certificate_is_told_in_words(clead: Clead, color_models: Path, reddish: Path) -> None:
+    options = ["--eps", "1/255", "--certify", "--sigma", "0.05", "--certify-samples", "20000"]
+
+    result = clead("probe", reddish, "--models-dir", color_models, *options)
+
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    assert "certificate: red. With confidence 0.999, the smoothed classifier" in words
+
+
+def test_sigma_without_a_certificate_exits_with_2(clead: Clead, color_models: Path, reddish: Path) -> None:
+    result = clead("probe", reddish, "--models-dir", color_models, "--sigma", "0.1")
+
+    assert result.exit_code == 2
+    assert "certify" in result.stderr
+
+
 def test_more_than_a_server_allows_is_allowed_here(clead: Clead, color_models: Path, reddish: Path) -> None:
     result = clead(
         "probe", reddish, "--models-dir", color_models, "--eps", "0.7", "--steps", "201", "--restarts", "1"

@@ -45,12 +45,14 @@ def test_without_parameters_the_probe_searches_in_the_norm_trained_for(manifest:
 def test_every_parameter_arrives(manifest: Manifest) -> None:
     request = _probe(
         manifest, norm="l2", eps="0.5, 1/4", steps="7", restarts="3", loss="dlr", label="green", target="2",
-        seed="11", evidence="full", include="difference,adversarial",
+        seed="11", evidence="full", include="difference,adversarial", certify="true", sigma="51/255",
+        certify_samples="300",
     )  # fmt: skip
 
     assert (request.norm, request.eps, request.steps, request.restarts) == ("l2", (0.25, 0.5), 7, 3)
     assert (request.loss, request.label, request.target, request.seed) == ("dlr", 1, 2, 11)
     assert (request.evidence, request.include) == ("full", frozenset({"adversarial", "difference"}))
+    assert (request.certify, request.sigma, request.certify_samples) == (True, 0.2, 300)
     assert probe_deadline_s({"deadline_ms": "1500"}, SETTINGS) == 1.5
 
 
@@ -92,6 +94,7 @@ def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
         ("target", "-1", "from 0 to 2"),
         ("evidence", "none", "quick, full"),
         ("include", "everything", "adversarial, difference"),
+        ("certify", "yes", "true, false"),
     ],
 )
 def test_wrong_values_are_refused_with_what_is_accepted(
@@ -104,6 +107,44 @@ def test_wrong_values_are_refused_with_what_is_accepted(
     assert caught.value.extensions["parameter"] == name
     assert word in caught.value.detail
     assert len(caught.value.detail) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("sigma", "0", "from 0.001 to 1"),
+        ("sigma", "1.01", "from 0.001 to 1"),
+        ("sigma", "nan", "from 0.001 to 1"),
+        ("sigma", "a little", "from 0.001 to 1"),
+        ("certify_samples", "9", "from 10 to 10000"),
+        ("certify_samples", "10001", "from 10 to 10000"),
+        ("certify_samples", "1e3", "from 10 to 10000"),
+    ],
+)
+def test_wrong_values_of_a_certificate_are_refused_with_what_is_accepted(
+    manifest: Manifest, name: str, value: str, word: str
+) -> None:
+    with pytest.raises(Problem, match=word) as caught:
+        _probe(manifest, certify="true", **{name: value})
+
+    assert caught.value.extensions["parameter"] == name
+
+
+@pytest.mark.parametrize("name", ["sigma", "certify_samples"])
+@pytest.mark.parametrize("certify", [{}, {"certify": "false"}])
+def test_what_is_for_a_certificate_is_refused_without_one(
+    manifest: Manifest, name: str, certify: dict[str, str]
+) -> None:
+    with pytest.raises(Problem, match="certify=true") as caught:
+        _probe(manifest, **certify, **{name: "1"})
+
+    assert caught.value.extensions["parameter"] == name
+
+
+def test_the_samples_of_a_certificate_never_pass_the_cap(manifest: Manifest) -> None:
+    capped = Settings(probe_max_certify_samples=200)
+
+    assert probe_request({"certify": "true"}, manifest, capped).certify_samples == 200
 
 
 @pytest.mark.parametrize("value", ["0", "30001", "soon"])

@@ -74,6 +74,17 @@ def test_the_same_seed_gives_the_same_report(client: Client) -> None:
     assert first == second
 
 
+def test_a_certificate_comes_with_the_report_when_asked_for(client: Client) -> None:
+    report = client.probe(
+        IMAGE, eps="4/255", certify="true", sigma=0.02, certify_samples=200, deadline_ms=30_000
+    )
+
+    certificate = report["certificate"]
+    assert (certificate["label"], certificate["finished"]) == ("red", True)
+    assert (certificate["sigma"], certificate["n"], certificate["evaluations"]) == (0.02, 200, 300)
+    assert 0 < certificate["radius_linf"] < certificate["radius"]
+
+
 def test_parameters_may_come_in_the_form(server: Server) -> None:
     parts = [("image", "a.png", IMAGE), ("eps", None, b"12/255"), ("target", None, b"blue")]
 

@@ -70,7 +70,7 @@ class Arm:
 
     @property
     def seconds(self) -> float:
-        """Of an epoch, in the mean over epochs and seeds, without the head's."""
+        """Processor time of an epoch, in the mean over epochs and seeds, without the head's."""
         return fmean(
             epoch["seconds"]
             for result in self.results

@@ -92,7 +92,7 @@ def _spread(figure: Spread | None) -> str:
 
 def _cost(arms: Sequence[Arm]) -> str:
     rows = [
-        "Seconds are those of one thread on a shared machine: they tell orders of magnitude.",
+        "Seconds are processor time of one thread, validation after each epoch included.",
         "",
         "| arm | passes for an image and epoch | epochs | s for an epoch | peak memory, MiB |",
         "|---|---|---|---|---|",

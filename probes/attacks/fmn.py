@@ -9,9 +9,9 @@ from probes.arrays import Array, finite_or_zero, full_like_samples, indices, nam
 from probes.attacks.result import OnStep, Step
 from probes.budget import Budget
 from probes.objective import Objective
-from probes.threat import L2, Threat, admissible
+from probes.threat import Threat, admissible
 
-_LAST_STEP_SIZE = 0.01
+_LAST_STEP_SIZE = 0.05
 """The last step size as a share of the first."""
 _LAST_GAMMA = 0.001
 
@@ -34,7 +34,8 @@ def fmn(
     threat: Threat,
     steps: int,
     step_size: float = 1.0,
-    gamma: float = 0.05,
+    gamma: float = 0.1,
+    max_eps: float = math.inf,
     start: Array | None = None,
     budget: Budget | None = None,
     on_step: OnStep | None = None,
@@ -46,15 +47,19 @@ def fmn(
     adversarial and grows by 1 + gamma while it is not; before the first adversarial point it grows by the
     distance to the boundary, as the gradient estimates it, as well. Steps and gamma fall along half a cosine.
 
-    The paper adds that distance to the perturbation's norm, not to the radius, and nothing more: where [0, 1]
-    cuts the perturbation, or a boundary is curved, such a search comes ever closer and never arrives.
+    Two things differ from the paper. It adds that distance to the perturbation's norm, not to the radius, and
+    nothing more: where [0, 1] cuts the perturbation, or a boundary is curved, such a search comes ever closer
+    and never arrives. And its steps have one l2 length for all images and threats; here they are the
+    threat's steepest, as long as the sample's radius at first, so that a search of 20 steps, as a probe
+    makes it, gets where boundaries are near and where they are far.
 
     Args:
         objective: must climb the margin (`probes.losses.Loss.MARGIN`), whose zero is the boundary.
         images: float32[N, C, H, W] in [0, 1].
         steps: a sample costs steps + 1 evaluations.
-        step_size: l2 length of the first step, whatever the threat; the last one is a hundredth of it.
+        step_size: length of the first step in multiples of the radius; the last one is a twentieth of it.
         gamma: by which share a radius changes at first; at last it is 0.001.
+        max_eps: no radius grows beyond it.
         start: float32[N, C, H, W] in [0, 1], points to start from; the images without it.
         budget: asked before every evaluation; when it says stop, the nearest points so far are returned.
         on_step: told about every evaluation.
@@ -68,8 +73,8 @@ def fmn(
     xp, rows = namespace(images), indices(images)
     infinite = full_like_samples(images, float("inf"))
     nearest = Nearest(images, infinite, xp.zeros_like(infinite, dtype=xp.bool))
-    # No point of the box is farther away.
-    farthest = threat.size(xp.maximum(images, 1.0 - images))
+    # No point of the box is farther away than its corners.
+    farthest = xp.clip(threat.size(xp.maximum(images, 1.0 - images)), max=max_eps)
     points = images if start is None else start
     eps = threat.size(points - images)
     for step in range(steps + 1):
@@ -88,8 +93,8 @@ def fmn(
         ahead = _distance(evaluation.value, gradient, threat)
         grown = xp.where(nearest.adversarial, eps, eps + ahead) * (1.0 + change)
         eps = xp.where(evaluation.adversarial, shrunk, xp.minimum(grown, farthest))
-        length = _cosine(step_size, _LAST_STEP_SIZE * step_size, step / steps)
-        move = L2().step(gradient, xp.full_like(eps, length))
+        length = eps * _cosine(step_size, _LAST_STEP_SIZE * step_size, step / steps)
+        move = threat.step(gradient, length)
         points = admissible(points + move, images, threat, eps)
     return nearest
 

@@ -57,8 +57,10 @@ _SMALLEST = """\
 The smallest perturbation of float values that changes the model's own prediction: the search of a probe
 without `eps`, with its default budget, against foolbox. Each attack of foolbox gets ten times the mean number
 of gradient evaluations that ours took, and for each image the best of them counts. Of ours, only examples
-count that torch takes for another class too, though the engine that serves found them. (foolbox 3.3.4 does
-not project in its l2 FMN, so in l2 its best is nearly always that of DDN.)"""
+count that torch takes for another class too, though the engine that serves found them.
+
+foolbox: FMN for l-inf, the better of FMN and DDN for l2, with their own settings. Its l2 FMN divides norms by
+themselves instead of eps by norms, so that it never projects and ends far away; here it projects."""
 
 _STRONGEST = """\
 ## The strongest settings

@@ -38,7 +38,8 @@ class Paired:
         """How likely theirs alone breaks so many of the images on which the two differ, if both are equally
         strong: the exact one-sided test of McNemar (1947)."""
         differ = self.ours_only + self.theirs_only
-        return sum(math.comb(differ, count) for count in range(self.theirs_only, differ + 1)) / 2**differ
+        as_many = sum(math.comb(differ, count) for count in range(self.theirs_only, differ + 1))
+        return as_many / (1 << differ)
 
     @property
     def not_below(self) -> bool:

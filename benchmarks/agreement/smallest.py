@@ -9,12 +9,11 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from foolbox import attacks
-from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor
 
 from benchmarks.agreement.journal import Journal, Row, continue_journal
 from benchmarks.agreement.layout import our_smallest_file, their_smallest_file
+from benchmarks.agreement.minimum_norm import minimum_norm_attacks
 from benchmarks.agreement.subject import SEED, Subject, to_numpy
 from probes.arrays import Array
 from probes.budget import Budget
@@ -23,12 +22,6 @@ from probes.probe import probe
 from probes.request import ProbeRequest
 from probes.threat import Norm, threat_named
 
-_ATTACKS: dict[Norm, tuple[str, ...]] = {
-    "linf": ("LInfFMNAttack",),
-    # Release 3.3.4 does not project in its l2 FMN (it divides norms by themselves): DDN is the stronger one.
-    "l2": ("L2FMNAttack", "DDNAttack"),
-}
-"""Of foolbox, by norm."""
 _BATCH = 10
 _MULTIPLE = 10.0
 
@@ -60,32 +53,31 @@ def _measure_ours(subject: Subject, path: Path, *, norm: Norm, images: int) -> J
 
 
 def _search(subject: Subject, image: Tensor, norm: Norm) -> Row:
-    clean = to_numpy(image)
-    label = int(subject.engine.logits(clean).argmax())
-    served = FlipRecorder(subject.engine, label)
+    label = int(subject.answers(image)[0])
+    served = Recorder(subject.engine, label)
     report = probe(
         served,
-        clean,
+        to_numpy(image),
         ProbeRequest(norm=norm, label=label, seed=SEED),
         trained_eps=subject.trained_eps.get(norm),
         budget=Budget(),
     )
     reported = report.minimal_eps.flipped
     return {
-        "label": label,
         "held": report.minimal_eps.held,
         "flipped": reported,
         "confirmed": None if reported is None else _confirmed(subject, served, image, reported, norm),
-        "gradient_evaluations": report.budget.gradient_evaluations,
-        "forward_evaluations": report.budget.forward_evaluations,
+        "gradient_evaluations": served.gradients,
     }
 
 
-class FlipRecorder:
-    """A classifier that keeps every image it answered otherwise than `label` for."""
+class Recorder:
+    """A classifier that counts the gradients it is asked for, one an image, and keeps every image that it
+    answers otherwise than `label` for."""
 
     def __init__(self, classifier: Classifier, label: int) -> None:
         self._classifier, self.label = classifier, label
+        self.gradients = 0
         self.flips: list[Array] = []
         """float32[C, H, W] each."""
 
@@ -96,6 +88,7 @@ class FlipRecorder:
 
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         found = self._classifier.gradient(images, labels, targets, losses)
+        self.gradients += len(images)
         self._keep(images, found.logits)
         return found
 
@@ -104,7 +97,7 @@ class FlipRecorder:
 
 
 def _confirmed(
-    subject: Subject, served: FlipRecorder, image: Tensor, reported: float, norm: Norm
+    subject: Subject, served: Recorder, image: Tensor, reported: float, norm: Norm
 ) -> float | None:
     """The distance of the nearest example that torch takes for another class too; none is nearer than the
     reported one."""
@@ -122,15 +115,14 @@ def _measure_foolbox(subject: Subject, path: Path, *, norm: Norm, images: int, s
         "libraries": {name: version(name) for name in ("torch", "foolbox")},
     }
     journal = continue_journal(path, settings)
-    model = PyTorchModel(subject.network, bounds=(0, 1), device="cpu")
+    attacks = minimum_norm_attacks(subject.network, norm=norm, steps=steps)
     for places in subject.chosen(images)[len(journal.rows) :].split(_BATCH):
         pixels, _ = subject.images.batch(places, torch.device("cpu"))
         labels = subject.answers(pixels)
         rows: list[Row] = [{"image": place} for place in places.tolist()]
-        for name in _ATTACKS[norm]:
+        for name, attack in attacks.items():
             torch.manual_seed(SEED + len(journal.rows))
-            attack = getattr(attacks, name)(steps=steps)
-            _, found, _ = attack(model, pixels, labels, epsilons=None)
+            found = attack(pixels, labels)
             sizes = threat_named(norm).size(found - pixels).tolist()
             flipped = (subject.answers(found) != labels).tolist()
             for row, size, flag in zip(rows, sizes, flipped, strict=True):

@@ -161,9 +161,11 @@ def _strongest(results: Path) -> str:
         theirs = [not _last(row) for row in measured.pop("autoattack")[:count]]
         for arm, rows in measured.items():
             pair = paired([not _last(row) for row in rows[:count]], theirs)
+            # Not -difference: that of 0 would print as -0.
+            above = 0.0 - pair.difference
             lines.append(
-                f"| {arm} | {pair.ours_only} | {pair.theirs_only} | {-100 * pair.difference:+.1f} ± "
-                f"{100 * pair.standard_error:.1f} | {_yes(-pair.difference <= 0.01)} |"
+                f"| {arm} | {pair.ours_only} | {pair.theirs_only} | {100 * above:+.1f} ± "
+                f"{100 * pair.standard_error:.1f} | {_yes(above <= 0.01)} |"
             )
     return "\n".join(lines)
 

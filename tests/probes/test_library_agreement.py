@@ -36,7 +36,7 @@ def subject(one_thread: None) -> Subject:
 @pytest.fixture(scope="module")
 def right(subject: Subject) -> tuple[Array, Array, Array]:
     """Images that the model is right about, their labels and places."""
-    places = subject.chosen(50)
+    places = subject.chosen(100)
     images, labels = subject.images.batch(places, torch.device("cpu"))
     chosen = subject.answers(images) == labels
     return images[chosen], labels[chosen], places[chosen]

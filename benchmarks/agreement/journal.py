@@ -1,0 +1,78 @@
+"""Results of one measurement in a file that grows image by image, so that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class JournalError(ValueError):
+    """A file of results that cannot be continued; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """JSON lines: the settings of the measurement, then one row an image.
+
+    Attributes:
+        rows: in the order of the images; one that is appended is in the file when `append` returns.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    rows: list[Row]
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add the results of further images."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        self.rows.extend(rows)
+
+
+def continue_journal(path: Path, settings: Mapping[str, Any]) -> Journal:
+    """The journal at `path`, made where there is none.
+
+    Raises:
+        JournalError: it holds results of other settings, or is no journal.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    journal = read_journal(path)
+    wanted = json.loads(json.dumps(settings))
+    different = sorted(
+        key for key in wanted.keys() | journal.settings.keys() if wanted.get(key) != journal.settings.get(key)
+    )
+    if different:
+        key = different[0]
+        raise JournalError(
+            f"{path} was measured with {key} = {journal.settings.get(key)}, not {wanted.get(key)}: "
+            "move it away to measure anew"
+        )
+    # A run that is killed while it writes leaves a part of a row, which a further row may not be joined to.
+    os.truncate(path, len(_whole_lines(path)))
+    return journal
+
+
+def read_journal(path: Path) -> Journal:
+    """The journal at `path`, without a last row that was cut off.
+
+    Raises:
+        JournalError: it is no journal.
+    """
+    try:
+        settings, *rows = map(json.loads, _whole_lines(path).splitlines())
+    except (OSError, ValueError) as error:
+        raise JournalError(f"{path} holds no results: {error}; move it away to measure anew") from error
+    return Journal(path=path, settings=settings, rows=rows)
+
+
+def _whole_lines(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1]

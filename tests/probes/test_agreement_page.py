@@ -1,0 +1,137 @@
+"""The agreement with other libraries: statistics, files of results that go on, and the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.agreement.journal import Journal, JournalError, continue_journal, read_journal
+from benchmarks.agreement.page import write_page
+from benchmarks.agreement.paired import paired
+from benchmarks.agreement.ratios import compare
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_paired_rates_and_their_uncertainty() -> None:
+    ours = [True] * 40 + [False] * 60
+    theirs = [False] * 6 + [True] * 34 + [True] * 2 + [False] * 58
+    found = paired(ours, theirs)
+    assert (found.n, found.ours_only, found.theirs_only) == (100, 6, 2)
+    assert (found.ours, found.theirs) == (0.40, 0.36)
+    assert found.difference == pytest.approx(0.04)
+    assert found.standard_error == pytest.approx(math.sqrt(0.08 - 0.04**2) / 10)
+    # 2 or more heads of 8: all but none and one.
+    assert found.p == pytest.approx(1 - 9 / 256)
+    assert found.not_below
+
+
+@pytest.mark.parametrize(("only_theirs", "not_below"), [(0, True), (5, True), (6, False)])
+def test_below_is_what_chance_does_not_explain(only_theirs: int, not_below: bool) -> None:
+    # 2**-5 is above 0.025 and 2**-6 is below.
+    found = paired([False] * 50, [True] * only_theirs + [False] * (50 - only_theirs))
+    assert found.not_below is not_below
+
+
+def test_nothing_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="no image was attacked"):
+        paired([], [])
+
+
+def test_a_journal_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "pgd.jsonl"
+    continue_journal(path, {"eps": 0.5}).append([{"image": 3}, {"image": 1}])
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"image": 7, "cle')
+
+    journal = continue_journal(path, {"eps": 0.5})
+    journal.append([{"image": 7}])
+
+    assert journal.rows == [{"image": 3}, {"image": 1}, {"image": 7}]
+    assert read_journal(path).rows == journal.rows
+    assert read_journal(path).settings == {"eps": 0.5}
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
+    path = tmp_path / "pgd.jsonl"
+    continue_journal(path, {"eps": 0.5, "steps": 20}).append([{"image": 3}])
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="with steps = 20, not 40: move it away"):
+        continue_journal(path, {"eps": 0.5, "steps": 40})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\n", b"[1\n"])
+def test_what_is_no_journal_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "pgd.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="holds no results"):
+        continue_journal(path, {})
+
+
+def _searches(
+    found: list[tuple[float | None, float | None]], best: list[float | None]
+) -> tuple[Journal, Journal]:
+    ours = [
+        {"image": place, "flipped": flipped, "confirmed": confirmed, "gradient_evaluations": 100 + 20 * place}
+        for place, (flipped, confirmed) in enumerate(found)
+    ]
+    theirs = [{"image": place, "A": size, "B": 9.0} for place, size in enumerate(best)]
+    path = Path("none.jsonl")
+    settings = {"steps": 1100, "libraries": {"foolbox": "3.3.4"}}
+    return Journal(path=path, settings={}, rows=ours), Journal(path=path, settings=settings, rows=theirs)
+
+
+def test_the_smallest_eps_are_compared_image_by_image() -> None:
+    found = compare(*_searches([(1.0, 1.0), (2.0, 2.2), (3.0, None)], [2.0, 2.0, None]))
+    assert (found.n, found.found, found.confirmed) == (3, 3, 1)
+    assert found.evaluations == 120
+    # What torch does not confirm counts as not found; the best of two attacks is that of either.
+    assert (found.ours, found.theirs) == (2.2, 2.0)
+    assert found.ratio == pytest.approx(1.1)
+    assert found.quantiles[0.5] == pytest.approx(0.8)
+
+
+def _write(path: Path, settings: dict[str, object], rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in (settings, *rows)), encoding="utf-8")
+
+
+def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
+    broken = [(True, True), (True, False), (False, False), (False, False)]
+    pgd = [
+        {"image": place, "clean": place < 3, "ours (torch)": a, "ours (ONNX Runtime)": b, "ART": a}
+        for place, (a, b) in enumerate(broken)
+    ]
+    settings = {"eps": 0.5, "steps": 20, "step_size": 0.0625, "libraries": {"torch": "2.0"}}
+    _write(tmp_path / "pgd-l2.jsonl", settings, pgd)
+    ours, theirs = _searches([(1.0, 1.0), (2.0, 2.2)], [2.0, 2.0])
+    _write(tmp_path / "smallest-linf-ours.jsonl", {}, ours.rows)
+    _write(tmp_path / "smallest-linf-foolbox.jsonl", dict(theirs.settings), theirs.rows)
+    standing = {"probe": (True, True, False), "autoattack": (True, False, False, False)}
+    for arm, flags in standing.items():
+        rows = [{"image": place, "clean": True, "last": flag} for place, flag in enumerate(flags)]
+        _write(tmp_path / f"strongest-{arm}.jsonl", {}, rows)
+
+    write_page(tmp_path, tmp_path)
+
+    page = (tmp_path / "agreement.md").read_text(encoding="utf-8")
+    assert "| none (clean) | 75.0% |\n| ours (torch) | 50.0% |\n| ours (ONNX Runtime) | 75.0% |" in page
+    assert "| ours (torch) | ART | 0 | 0 | +0.0 ± 0.0 | 1.00 | yes |" in page
+    assert "| ours (ONNX Runtime) | ART | 0 | 1 | -25.0 ± 21.7 | 0.50 | yes |" in page
+    assert "| 1.6 | 2 | 0.800 | yes |" in page
+    assert "Torch confirms 1 of the 2" in page
+    # Three of AutoAttack's four images: those that the probe has too.
+    assert "The first 3 images." in page
+    assert "| probe: last | 66.7% |" in page
+    assert "| autoattack: last | 33.3% |" in page
+    assert "| probe | 0 | 1 | +33.3 ± 27.2 | NO |" in page
+    assert page.count("Not measured yet.") == 2
+
+
+def test_the_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
+    write_page(REPOSITORY / "benchmarks" / "agreement" / "results", tmp_path)
+    committed = (REPOSITORY / "docs" / "agreement.md").read_text(encoding="utf-8")
+    assert (tmp_path / "agreement.md").read_text(encoding="utf-8") == committed

@@ -54,7 +54,7 @@ class _Recorded(click.Command):
 @click.option("--restarts", type=int, help="PGD runs at each eps.")
 @click.option("--loss", help="auto, cross-entropy, margin or dlr.")
 @click.option("--label", help="Class to be lost, by name or index.  [the predicted one]")
-@click.option("--target", help="Class to be reached.  [any other]")
+@click.option("--target", help="Class to be reached, or every: what does each class take?  [any other]")
 @click.option("--seed", type=int, help="Of all random numbers.")
 @click.option("--evidence", type=click.Choice(["quick", "full"]), help="How much to check the attack itself.")
 @click.option("--certify", flag_value="true", help="Certify an l2 radius for the smoothed classifier.")

@@ -14,7 +14,8 @@ _UNKNOWN = "-"
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Prints the JSON object of `/probe`: the answer, the verdict, the curve, and the checks that failed."""
+    """Prints the JSON object of `/probe`: the answer, the verdict, the curve, what each class takes, and the
+    checks that failed."""
     model, prediction, norm = report["model"], report["prediction"], report["threat"]["norm"]
     console.print(
         f"{model['name']}/{model['version']} says [bold]{escape(prediction['label'])}[/] "
@@ -28,6 +29,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     )
     console.print(_smallest(report), highlight=False)
     console.print(_curve(report))
+    if report["classes"]:
+        console.print(_classes(report))
     if (certificate := report["certificate"]) is not None:
         label = "no answer" if certificate["label"] is None else escape(certificate["label"])
         console.print(f"[bold]certificate[/]: {label}. {certificate['meaning']}", highlight=False)
@@ -72,6 +75,14 @@ def _curve(report: Mapping[str, Any]) -> Table:
             _number(point["margin"]),
             _number(point["noise_margin"]),
         )
+    return table
+
+
+def _classes(report: Mapping[str, Any]) -> Table:
+    norm = report["threat"]["norm"]
+    table = Table("class", "smallest eps that gives it")
+    for one in report["classes"]:
+        table.add_row(escape(one["label"]), radius(one["flipped"], norm))
     return table
 
 

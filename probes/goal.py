@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from probes.arrays import Array, full_like_samples, namespace
 from probes.losses import UNTARGETED
 
@@ -56,6 +58,10 @@ class Goal:
     def reached_by(self, index: int) -> bool:
         """Whether predicting class `index` is what the goal wants."""
         return index != self.label if self.target is None else index == self.target
+
+    def rivals(self, logits: Array) -> list[int]:
+        """All classes but the label, the likeliest first, by NumPy logits [K]."""
+        return [int(index) for index in np.argsort(-logits, kind="stable") if index != self.label]
 
     def labels(self, like: Array) -> Array:
         """int64[N]: the label once per sample of `like`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +12,30 @@ from probes.attacks.pgd import pgd
 from probes.budget import Budget
 from probes.classifier import Classifier, Gradient
 from probes.findings import Findings, batch_rows
-from probes.losses import Loss
+from probes.goal import Goal
+from probes.losses import UNTARGETED, Loss
 from probes.rungs import Rungs, Trace
 from probes.threat import Threat
 
-_ROUNDING = 1e-7
+ROUNDING = 1e-7
 """The attack's ball is smaller by this much, so that its float32 points lie inside the true one."""
+
+
+class Aim(NamedTuple):
+    """What one run climbs: a loss, towards the class `target`, or away from the label where that is -1."""
+
+    loss: Loss
+    target: int = UNTARGETED
+
+
+def aims(losses: Sequence[Loss], goal: Goal, rivals: Sequence[int]) -> tuple[Aim, ...]:
+    """What the restarts climb, in turn: each loss for the goal, then the margin towards each of `rivals` (the
+    multi-targeted attack of Gowal et al., arXiv 1910.09338)."""
+    target = UNTARGETED if goal.target is None else goal.target
+    return (
+        *(Aim(loss, target) for loss in losses),
+        *(Aim(Loss.MARGIN, rival) for rival in rivals),
+    )
 
 
 class Climb(NamedTuple):
@@ -26,8 +44,6 @@ class Climb(NamedTuple):
 
     eps: Array
     """float64[M]."""
-    fresh: Array
-    """bool[M]: started at the clean image or from noise, not from an earlier example."""
     completed: Array
     """bool[M]: took all its steps without reaching the goal."""
     start: Array
@@ -46,7 +62,11 @@ class Ladder:
 
     An example at one eps is admissible at every larger one, so it ends all rungs above it at once; every rung
     takes its restarts side by side in the batch. The point that is kept is the one with the worst margin,
-    whatever loss was climbed, so that restarts with different losses compare.
+    whatever was climbed, so that restarts with different aims compare.
+
+    Args:
+        aims: what the restarts climb, in turn. Whatever it is, what counts as reached is the findings' goal.
+        on_step: called after every evaluation of a batch.
     """
 
     def __init__(
@@ -55,7 +75,7 @@ class Ladder:
         findings: Findings,
         *,
         threat: Threat,
-        losses: Sequence[Loss],
+        aims: Sequence[Aim],
         seed: int,
         budget: Budget,
         on_step: Callable[[], None],
@@ -64,14 +84,14 @@ class Ladder:
         self.findings = findings
         self.threat = threat
         self.budget = budget
+        self.seed = seed
+        self.on_step = on_step
         self.climbs: list[Climb] = []
         self.attacked: set[float] = set()
         """The eps that runs were started at."""
         self.completed: dict[float, int] = {}
         """How many runs took all their steps in vain, by eps."""
-        self._losses = losses
-        self._seed = seed
-        self._on_step = on_step
+        self._aims = aims
 
     def gradient(self, loss: Loss) -> Gradient:
         """One forward and backward pass at the clean image."""
@@ -86,9 +106,8 @@ class Ladder:
 
     def climb(
         self,
-        radii: Sequence[float],
+        restarts: Mapping[float, int],
         *,
-        restarts: int,
         steps: int,
         start: Array | None = None,
         first_restart: int = 0,
@@ -98,22 +117,23 @@ class Ladder:
         """One PGD run for each eps and restart.
 
         Args:
+            restarts: how many, by eps.
             start: float32[C, H, W], where restart 0 starts (projected into each ball); the clean image
                 without it. All other restarts start from noise, the same for every eps up to its size.
-            first_restart: number of the first restart, which keys its noise and picks its loss.
+            first_restart: number of the first restart, which keys its noise and picks its aim.
             eight_bit: evaluate the 8-bit roundings of the points, inside the ball, instead of the points.
             findings: where examples go, if not to the ladder's own.
         """
-        runs = [
-            (eps, restart)
-            for restart in range(first_restart, first_restart + restarts)
-            for eps in sorted(radii)
-        ]
+        runs = sorted(
+            (restart, eps)
+            for eps, count in restarts.items()
+            for restart in range(first_restart, first_restart + count)
+        )
         chunk = batch_rows(self.findings.clean)
         target = self.findings if findings is None else findings
         for first in range(0, len(runs), chunk):
             open_runs = [
-                run for run in runs[first : first + chunk] if not target.flipped(run[0], eight_bit=eight_bit)
+                run for run in runs[first : first + chunk] if not target.flipped(run[1], eight_bit=eight_bit)
             ]
             if not open_runs or self.budget.stop():
                 continue
@@ -128,31 +148,30 @@ class Ladder:
 
     def _batch(
         self,
-        runs: Sequence[tuple[float, int]],
+        runs: Sequence[tuple[int, float]],
         *,
         steps: int,
         start: Array | None,
         eight_bit: bool,
         findings: Findings,
     ) -> Climb:
-        eps = np.asarray([run[0] for run in runs])
-        restarts = np.asarray([run[1] for run in runs], dtype=np.int64)
-        radii = np.maximum(eps * (1.0 - _ROUNDING) - _ROUNDING, 0.0).astype(np.float32)
+        restarts = np.asarray([run[0] for run in runs], dtype=np.int64)
+        eps = np.asarray([run[1] for run in runs])
+        radii = np.maximum(eps * (1.0 - ROUNDING) - ROUNDING, 0.0).astype(np.float32)
         images = np.repeat(findings.clean[None], len(runs), axis=0)
-        losses = np.asarray(
-            [int(self._losses[restart % len(self._losses)]) for restart in restarts], dtype=np.int64
-        )
+        aims = [self._aims[restart % len(self._aims)] for restart in restarts]
         rungs = Rungs(
             self.classifier,
             goal=findings.goal,
             threat=self.threat,
             clean=images,
             eps=eps,
-            losses=losses,
+            losses=np.asarray([int(aim.loss) for aim in aims], dtype=np.int64),
+            targets=np.asarray([aim.target for aim in aims], dtype=np.int64),
             eight_bit=eight_bit,
             budget=self.budget,
         )
-        trace = Trace(len(runs), steps, self._on_step)
+        trace = Trace(len(runs), steps, self.on_step)
         result = pgd(
             rungs,
             images,
@@ -167,7 +186,6 @@ class Ladder:
         self._hand_over(rungs, result.images, result.value, eps, findings)
         return Climb(
             eps=eps,
-            fresh=(restarts > 0) | (start is None),
             completed=(trace.taken == steps) & (eps < rungs.ceiling),
             start=trace.start,
             late=trace.late,
@@ -184,7 +202,7 @@ class Ladder:
         if np.any(noisy):
             # Keyed by the restart alone, so that every eps starts in the same direction.
             noise = self.threat.random_start(
-                images[noisy], radii[noisy], seed=self._seed, samples=restarts[noisy], restart=0
+                images[noisy], radii[noisy], seed=self.seed, samples=restarts[noisy], restart=0
             )
             points[noisy] = np.clip(images[noisy] + noise, 0.0, 1.0)
         return points

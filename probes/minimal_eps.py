@@ -1,25 +1,25 @@
-"""The search for the smallest eps that flips, by bracketing."""
+"""The search for the smallest eps that flips: an interval whose upper end is an example, whose lower end was
+attacked in vain."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from probes.arrays import Array
+from probes.approach import REFINING_STEPS, approach, refine
 from probes.findings import Findings
 from probes.ladder import Ladder
-from probes.threat import Norm, dual_norm
+from probes.losses import UNTARGETED
+from probes.threat import Norm
 
-FIRST_RUNGS = (0.5, 0.8, 1.02, 1.4)
-"""Where the first batch looks, in multiples of the linear estimate; 1.02 is just beyond it."""
-INNER_RUNGS = 4
-"""Rungs between the two ends of the bracket in each round."""
-NARROWINGS = 4
-FULL_TESTS = 3
-RESOLUTION = 0.02
-"""The search ends when the bracket is narrower than this part of its upper end."""
+RESOLUTION = 0.01
+"""The lower end is attacked at this part below the upper end."""
+RIVALS = 2
+"""How many of the next likely classes the first search aims at, each by itself."""
+ROUNDS = 4
+RUNGS = (0.5, 0.8)
+"""Where the curve gets points below the smallest example, in multiples of its distance."""
 EIGHT_BIT_RUNGS = 4
 EIGHT_BIT_STEPS = 10
 
@@ -39,45 +39,36 @@ def bracket(ladder: Ladder, findings: Findings) -> Bracket:
     return Bracket(max(held, default=None), flipped)
 
 
-def linear_estimate(margin: float, gradient: Array, norm: Norm) -> float:
-    """Where a linear model with this margin and margin gradient [1, C, H, W] would flip; inf without a
-    gradient.
-
-    The distance of a hyperplane is the margin over the dual norm of its gradient (Moosavi-Dezfooli et al.,
-    arXiv 1511.04599, section 2).
-    """
-    slope = dual_norm(gradient, norm)
-    return margin / slope if math.isfinite(slope) and slope > 0 else math.inf
-
-
 def search(
-    ladder: Ladder, *, estimate: float, max_eps: float, verdict_eps: float, steps: int, restarts: int
+    ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int, restarts: int
 ) -> None:
-    """Narrows the bracket up to `max_eps`, and attacks its lower end and `verdict_eps` with all restarts.
+    """Looks for the nearest example up to `max_eps`, then attacks just below it, and `verdict_eps`, in full.
 
-    One restart per rung finds the region; every later round starts from the nearest example so far, pulled
-    into each smaller ball, which is why a few rungs and rounds are enough. What only a single restart failed
-    at is then attacked with all of them, and an example found there reopens the search.
+    FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
+    then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
+    not from the example: what FMN missed it may find, and then the search goes on from there.
     """
-    findings = ladder.findings
-    ladder.climb(_first(estimate, max_eps, verdict_eps), restarts=1, steps=steps)
-    narrowings, full_tests = NARROWINGS, FULL_TESTS
-    while not ladder.budget.stop():
-        held, flipped = bracket(ladder, findings)
+    findings, target = ladder.findings, ladder.findings.goal.target
+    towards = [UNTARGETED, *rivals[:RIVALS]] if target is None else [target]
+    approach(ladder, towards, steps=steps, max_eps=max_eps)
+    for number in range(ROUNDS):
         example = findings.smallest()
-        wide = flipped is not None and flipped - (held or 0.0) > RESOLUTION * flipped
-        if wide and narrowings and example is not None:
-            narrowings -= 1
-            inner = np.linspace(held or 0.0, example.eps, INNER_RUNGS + 2)[1:-1]
-            ladder.climb([float(eps) for eps in inner], restarts=1, steps=steps, start=example.image)
-            continue
-        claims = {eps for eps in (held, verdict_eps) if eps and not findings.flipped(eps)}
-        pending = sorted(claims - set(ladder.tested(restarts)))
-        if not pending or not full_tests:
+        if example is None:
+            claims = {verdict_eps, max_eps}
+        else:
+            claims = {
+                eps for eps in (verdict_eps, example.eps * (1.0 - RESOLUTION)) if not findings.flipped(eps)
+            }
+        runs = dict.fromkeys(claims - set(ladder.tested(restarts)), restarts)
+        if not runs or ladder.budget.stop():
             return
-        full_tests -= 1
-        narrowings = max(narrowings, 1)
-        ladder.climb(pending, restarts=restarts, steps=steps)
+        if number == 0:
+            end = max_eps if example is None else example.eps
+            runs = dict.fromkeys((factor * end for factor in RUNGS), 1) | runs
+        ladder.climb(runs, steps=steps)
+        nearer = findings.smallest()
+        if nearer is not None and (example is None or nearer.eps < example.eps):
+            refine(ladder)
 
 
 def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
@@ -86,21 +77,16 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
     if example is None or example.eight_bit:
         return
     rungs = [eps for eps in _eight_bit_rungs(example.eps, ladder.threat.norm) if eps <= max_eps]
-    ladder.climb(rungs, restarts=1, steps=min(steps, EIGHT_BIT_STEPS), start=example.image, eight_bit=True)
+    ladder.climb(
+        dict.fromkeys(rungs, 1), steps=min(steps, EIGHT_BIT_STEPS), start=example.image, eight_bit=True
+    )
 
 
-def search_bound(*, steps: int, restarts: int) -> int:
-    """The most gradient evaluations that `search` and `search_eight_bit` together take."""
-    first, narrow = len(FIRST_RUNGS) + 2, (NARROWINGS + FULL_TESTS) * INNER_RUNGS
-    full = FULL_TESTS * 2 * restarts
-    return (first + narrow + full) * (steps + 1) + EIGHT_BIT_RUNGS * (min(steps, EIGHT_BIT_STEPS) + 1)
-
-
-def _first(estimate: float, max_eps: float, verdict_eps: float) -> list[float]:
-    around = [factor * estimate for factor in FIRST_RUNGS]
-    if not math.isfinite(estimate):
-        around = [max_eps / 2**power for power in range(1, len(FIRST_RUNGS) + 1)]
-    return sorted({eps for eps in (*around, max_eps, verdict_eps) if 0.0 < eps <= max_eps})
+def search_bound(*, steps: int, restarts: int) -> tuple[int, int]:
+    """The most gradient evaluations that `search` and `search_eight_bit` together take, and the most runs."""
+    begin, rounds = 1 + RIVALS + len(RUNGS), ROUNDS * 2 * restarts
+    short = ROUNDS * (REFINING_STEPS + 1) + EIGHT_BIT_RUNGS * (min(steps, EIGHT_BIT_STEPS) + 1)
+    return (begin + rounds) * (steps + 1) + short, begin + rounds + ROUNDS + EIGHT_BIT_RUNGS
 
 
 def _eight_bit_rungs(flipped: float, norm: Norm) -> list[float]:

@@ -8,24 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes import evidence, summary
+from probes import cost, evidence, summary
 from probes.arrays import Array
 from probes.budget import Budget
-from probes.classifier import Classifier, Gradient
+from probes.classifier import Classifier
+from probes.controls import noise_margins
+from probes.every_class import every_class
 from probes.findings import Findings
 from probes.goal import Goal
-from probes.ladder import Ladder
-from probes.losses import Loss
-from probes.minimal_eps import (
-    EIGHT_BIT_STEPS,
-    bracket,
-    linear_estimate,
-    search,
-    search_bound,
-    search_eight_bit,
-)
+from probes.ladder import Ladder, aims
+from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, search, search_eight_bit
 from probes.prediction import predictions
-from probes.report import Check, MinimalEps, ProbeReport, Spent
+from probes.report import Check, ClassDistance, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import requested_certificate
 from probes.threat import threat_named
@@ -45,17 +39,8 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
-
-def gradient_evaluations_bound(request: ProbeRequest) -> int:
-    """The most gradient evaluations that `request` can take, known before it starts."""
-    steps, restarts = request.steps, request.restarts
-    if request.eps is None:
-        attack = search_bound(steps=steps, restarts=restarts)
-    else:
-        rungs = len(set(request.eps))
-        attack = rungs * (restarts * (steps + 1) + min(steps, EIGHT_BIT_STEPS) + 1)
-    checks = evidence.full_evidence_bound(steps=steps, restarts=restarts) if request.evidence == "full" else 0
-    return 1 + attack + checks
+RIVALS = 9
+"""How many of the likeliest other classes restarts aim at, each by itself; AutoAttack takes as many."""
 
 
 def probe(
@@ -87,22 +72,27 @@ def probe(
     clean = _image(image)
     logits = _clean_logits(classifier, clean, budget)
     goal = _goal(request, logits)
+    rivals = goal.rivals(logits[0])
     findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)
     findings.record_clean(logits)
     verdict_eps = _verdict_eps(request, clean.size, trained_eps)
-    ladder = _ladder(classifier, findings, request, budget, progress)
+    searched = max(request.eps) if request.eps is not None else request.search_end(clean.size)
+    ladder = _ladder(classifier, findings, rivals, request, budget, progress)
     checks: list[Check] = []
     noise: dict[float, float | None] = {}
+    classes: tuple[ClassDistance, ...] | None = None
     already_reached = findings.flipped(0.0)
     if already_reached:
         checks.append(_already_reached(request))
     elif verdict_eps > 0 and not budget.stop():
-        gradient = ladder.gradient(Loss.MARGIN)
-        margin = float(goal.assess(logits).margin[0])
-        _attack(ladder, request, gradient, margin=margin, verdict_eps=verdict_eps)
-        radii = [eps for eps in summary.radii(ladder, request) if eps > 0]
-        noise = dict(zip(radii, evidence.noise_margins(ladder, radii, seed=request.seed), strict=True))
-        checks += _evidence(ladder, request, logits, gradient, verdict_eps=verdict_eps, noise=noise)
+        if request.every_class:
+            classes = every_class(ladder, rivals, steps=request.steps, max_eps=searched)
+        _attack(ladder, rivals, request, searched=searched, verdict_eps=verdict_eps)
+        radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
+        noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
+        checks += evidence.gather(
+            ladder, request, logits, verdict_eps=verdict_eps, searched=searched, noise=noise
+        )
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
         attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(request.restarts),
@@ -132,7 +122,8 @@ def probe(
         minimal_eps=MinimalEps(held=held, flipped=flipped),
         minimal_eps_8bit=None if nearest is None else nearest.eps,
         curve=tuple(
-            summary.curve_point(ladder, eps, noise.get(eps)) for eps in summary.radii(ladder, request)
+            summary.curve_point(ladder, eps, noise.get(eps))
+            for eps in summary.radii(ladder, request, verdict_eps=verdict_eps)
         ),
         budget=Spent(
             steps=request.steps,
@@ -145,6 +136,7 @@ def probe(
             exhausted=exhausted,
         ),
         evidence=tuple(checks),
+        classes=classes,
         images=summary.images(findings, request),
         certificate=certificate,
     )
@@ -199,11 +191,14 @@ def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) 
 def _ladder(
     classifier: Classifier,
     findings: Findings,
+    rivals: list[int],
     request: ProbeRequest,
     budget: Budget,
     progress: OnProgress | None,
 ) -> Ladder:
-    bound = gradient_evaluations_bound(request)
+    bound = cost.most(request, classes=1 + len(rivals)).gradient_evaluations
+    goal, losses = findings.goal, LOSSES[request.loss]
+    towards_one = request.loss == "auto" and goal.target is None
 
     def on_step() -> None:
         if progress is not None:
@@ -218,7 +213,7 @@ def _ladder(
         classifier,
         findings,
         threat=threat_named(request.norm),
-        losses=LOSSES[request.loss],
+        aims=aims(losses, goal, rivals[:RIVALS] if towards_one else ()),
         seed=request.seed,
         budget=budget,
         on_step=on_step,
@@ -227,60 +222,30 @@ def _ladder(
 
 
 def _attack(
-    ladder: Ladder, request: ProbeRequest, gradient: Gradient, *, margin: float, verdict_eps: float
+    ladder: Ladder, rivals: list[int], request: ProbeRequest, *, searched: float, verdict_eps: float
 ) -> None:
     findings, steps, restarts = ladder.findings, request.steps, request.restarts
     if request.eps is None:
-        max_eps = request.search_end(findings.clean.size)
         search(
             ladder,
-            estimate=linear_estimate(margin, gradient.gradient, request.norm),
-            max_eps=max_eps,
+            [] if request.every_class else rivals,
+            max_eps=searched,
             verdict_eps=verdict_eps,
             steps=steps,
             restarts=restarts,
         )
-        search_eight_bit(ladder, max_eps=max_eps, steps=steps)
+        search_eight_bit(ladder, max_eps=searched, steps=steps)
         return
     radii = [eps for eps in sorted(set(request.eps)) if eps > 0]
-    ladder.climb(radii, restarts=restarts, steps=steps)
+    ladder.climb(dict.fromkeys(radii, restarts), steps=steps)
     example = findings.smallest()
     if example is not None:
-        flipped = [eps for eps in radii if findings.flipped(eps)]
         ladder.climb(
-            flipped, restarts=1, steps=min(steps, EIGHT_BIT_STEPS), start=example.image, eight_bit=True
+            dict.fromkeys((eps for eps in radii if findings.flipped(eps)), 1),
+            steps=min(steps, EIGHT_BIT_STEPS),
+            start=example.image,
+            eight_bit=True,
         )
-
-
-def _evidence(
-    ladder: Ladder,
-    request: ProbeRequest,
-    clean_logits: Array,
-    gradient: Gradient,
-    *,
-    verdict_eps: float,
-    noise: dict[float, float | None],
-) -> list[Check]:
-    findings, steps, restarts = ladder.findings, request.steps, request.restarts
-    held = bracket(ladder, findings).held
-    eps = held if findings.flipped(verdict_eps) else verdict_eps
-    checks: list[Check | None] = [evidence.gradient_not_zero(ladder)]
-    if eps and eps in ladder.completed:
-        margin = float(findings.goal.assess(clean_logits).margin[0])
-        fresh = evidence.freshly_attacked(ladder, eps)
-        if fresh is not None:
-            checks += evidence.attack_worked(
-                ladder, fresh, clean_margin=margin, gradient=gradient, noise_margin=noise.get(fresh)
-            )
-        if request.evidence == "full":
-            checks.append(evidence.larger_budget_agrees(ladder, eps, steps=steps, restarts=restarts))
-    if request.evidence == "full":
-        searched = verdict_eps if request.eps is not None else request.search_end(findings.clean.size)
-        checks.append(evidence.huge_eps_flips(ladder, steps=steps, largest_eps=searched))
-    if not ladder.budget.stop():
-        checks += evidence.served_answers(ladder, clean_logits, gradient)
-    checks.append(evidence.flips_persist(ladder, restarts=restarts))
-    return [check for check in checks if check is not None]
 
 
 def _already_reached(request: ProbeRequest) -> Check:

@@ -66,6 +66,19 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassDistance:
+    """The nearest image of one class that was found, confirmed by the served classifier.
+
+    Attributes:
+        index: the class.
+        flipped: its distance, on floats; None if none was found.
+    """
+
+    index: int
+    flipped: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """The nearest 8-bit example and what it changes, float32[3, H, W] in [0, 1].
 
@@ -83,7 +96,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """The answer to a probe. `certificate` is None if it was not asked for."""
+    """The answer to a probe.
+
+    `classes`, nearest first, is None if it was not asked for or nothing was attacked, `certificate` if it was
+    not asked for.
+    """
 
     prediction: Prediction
     height: int
@@ -98,6 +115,7 @@ class ProbeReport:
     budget: Spent
     evidence: tuple[Check, ...]
     images: Images
+    classes: tuple[ClassDistance, ...] | None = None
     certificate: Certificate | None = None
 
     def to_dict(
@@ -145,6 +163,16 @@ class ProbeReport:
             "evidence": [
                 {"check": check.check, "passed": check.passed, "detail": check.detail}
                 for check in self.evidence
+            ],
+            "classes": None
+            if self.classes is None
+            else [
+                {
+                    "label": str(one.index) if classes is None else classes[one.index],
+                    "index": one.index,
+                    "flipped": one.flipped,
+                }
+                for one in self.classes
             ],
             "certificate": None
             if self.certificate is None

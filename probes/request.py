@@ -19,8 +19,8 @@ LOSSES: dict[str, tuple[Loss, ...]] = {
     "margin": (Loss.MARGIN,),
     "dlr": (Loss.DLR,),
 }
-"""The losses that the restarts take in turn. "auto" alternates, so a model cannot hide behind one saturated
-loss."""
+"""The losses that the restarts take in turn. "auto" changes them, so that a model cannot hide behind one
+saturated loss, and goes on towards single classes (`probes.ladder.aims`)."""
 
 MAX_EPS_LINF = 0.25
 MAX_EPS_L2_PER_VALUE = 0.09
@@ -53,9 +53,11 @@ class ProbeRequest:
             `eps`.
         steps: steps of each PGD run.
         restarts: PGD runs at each eps.
-        loss: what the attack climbs; "auto" alternates margin and cross-entropy over the restarts.
+        loss: what the attack climbs; "auto" takes, over the restarts, the margin, the cross-entropy, and then
+            the margin towards each of the likeliest other classes in turn.
         label: index of the class to be lost; the predicted one without it.
         target: index of the class to be reached; any other than the label without it.
+        every_class: whether to look for the nearest image of each other class as well. Not with `target`.
         seed: of all random numbers.
         evidence: "quick" checks cost little; "full" also attacks with a larger budget and at a huge eps.
         include: which images the report holds.
@@ -75,6 +77,7 @@ class ProbeRequest:
     loss: LossName = "auto"
     label: int | None = None
     target: int | None = None
+    every_class: bool = False
     seed: int = 0
     evidence: Evidence = "quick"
     include: frozenset[Include] = frozenset()
@@ -103,6 +106,8 @@ class ProbeRequest:
         self._check_radii()
         if self.label is not None and self.label == self.target:
             raise ProbeError("target", f"label and target are both class {self.label}; give different ones")
+        if self.every_class and self.target is not None:
+            raise ProbeError("target", "target names one class; leave it out to probe against every class")
 
     def _check_radii(self) -> None:
         if self.eps is not None:

@@ -18,8 +18,8 @@ from probes.threat import Threat
 
 
 class Rungs:
-    """The objective: climbs each row's loss, values points by their lead, and ends the rungs above any
-    example.
+    """The objective: climbs each row's loss towards its target, values points by their lead, and ends the
+    rungs above any example.
 
     The lead is the negative margin, so rows that climb different losses compare. With `eight_bit` it answers
     for the 8-bit rounding of each point, inside the row's ball.
@@ -39,6 +39,7 @@ class Rungs:
         clean: Array,
         eps: Array,
         losses: Array,
+        targets: Array,
         eight_bit: bool,
         budget: Budget,
     ) -> None:
@@ -52,7 +53,7 @@ class Rungs:
         self._eps = eps
         self._losses = losses
         self._labels = goal.labels(clean)
-        self._targets = goal.targets(clean)
+        self._targets = targets
         self._budget = budget
 
     def __call__(self, images: Array, rows: Array) -> Evaluation:

@@ -9,7 +9,7 @@ from probes.request import LOSSES, MAX_SIGMA, MIN_CERTIFY_SAMPLES, MIN_SIGMA
 from serving.body import IMAGE_PART, MULTIPART
 from serving.images import MEDIA_TYPES
 from serving.parameters import DEFAULT_TOP, MAX_TOP
-from serving.probe_parameters import DEFAULTS, EVIDENCES, INCLUDES, NORMS, YES_OR_NO
+from serving.probe_parameters import DEFAULTS, EVERY_CLASS, EVIDENCES, INCLUDES, NORMS, YES_OR_NO
 from serving.problems import KINDS, MEDIA_TYPE
 from serving.settings import Settings
 
@@ -17,6 +17,7 @@ Json = dict[str, Any]
 _STRING: Json = {"type": "string"}
 _NUMBER: Json = {"type": "number"}
 _INTEGER: Json = {"type": "integer"}
+_NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 _UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
 _UPLOAD_PROBLEMS = (
     "empty_body", "malformed_multipart", "unauthorized", "body_timeout", "body_too_large", "image_too_large",
@@ -105,7 +106,10 @@ def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
         "label": _described(
             _STRING, "Class (label or index) that is attacked; without it, the predicted one."
         ),
-        "target": _described(_STRING, "Class (label or index) to be reached; without it, any other."),
+        "target": _described(
+            _STRING,
+            f"Class (label or index) to be reached, or {EVERY_CLASS!r} for each; without it, any other.",
+        ),
         "seed": _described(
             {"type": "integer", "minimum": 0}, "Seed of all randomness; the same seed, the same answer."
         ),
@@ -181,6 +185,10 @@ def _probe_answer() -> Json:
         evidence={
             "type": "array",
             "items": _object(check=_STRING, passed={"type": "boolean"}, detail=_STRING),
+        },
+        classes={
+            "type": ["array", "null"],
+            "items": _object(label=_STRING, index=_INTEGER, flipped=_NUMBER_OR_NULL),
         },
         certificate={"type": ["object", "null"]},
         images={"type": "object"},

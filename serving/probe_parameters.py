@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast, get_args
 
 from export.bundle import Manifest
+from probes.cost import most
 from probes.pixels import pixels
-from probes.probe import gradient_evaluations_bound
 from probes.request import (
     LOSSES,
     MAX_SIGMA,
@@ -26,6 +26,8 @@ from serving.settings import Settings
 
 NORMS: tuple[str, ...] = get_args(Norm)
 YES_OR_NO = ("true", "false")
+EVERY_CLASS = "every"
+"""The target that stands for every other class."""
 INCLUDES: tuple[str, ...] = get_args(Include)
 EVIDENCES: tuple[str, ...] = get_args(Evidence)
 DEFAULTS = ProbeRequest()
@@ -66,6 +68,8 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
     norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
     cap = settings.probe_max_eps_linf if norm == "linf" else settings.probe_max_eps_l2
     most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
+    # A class of that name wins, as a label does over an index.
+    every_class = values.get("target") == EVERY_CLASS and EVERY_CLASS not in manifest.classes
     try:
         request = ProbeRequest(
             norm=norm,
@@ -77,7 +81,8 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
             ),
             loss=cast(LossName, choice(values, "loss", default=DEFAULTS.loss, accepted=LOSSES)),
             label=_class(values, "label", manifest.classes),
-            target=_class(values, "target", manifest.classes),
+            target=None if every_class else _class(values, "target", manifest.classes),
+            every_class=every_class,
             seed=integer(values, "seed", default=DEFAULTS.seed, low=0, high=MAX_SEED),
             evidence=cast(
                 Evidence, choice(values, "evidence", default=DEFAULTS.evidence, accepted=EVIDENCES)
@@ -95,23 +100,27 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
         )
     except ProbeError as error:
         raise invalid(error.field, str(error)) from error
-    _check_work(request, settings.probe_max_gradient_evaluations)
+    _check_work(request, len(manifest.classes), settings.probe_max_gradient_evaluations)
     return request
 
 
-def _check_work(request: ProbeRequest, cap: int) -> None:
-    bound = gradient_evaluations_bound(request)
+def _check_work(request: ProbeRequest, classes: int, cap: int) -> None:
+    bound = most(request, classes=classes).total
     if bound <= cap:
         return
     lower = [f"steps ({request.steps})", f"restarts ({request.restarts})"]
     if request.eps is not None:
         lower.append(f"the number of eps values ({len(request.eps)})")
+    if request.every_class:
+        lower.append(f"the number of classes (target={EVERY_CLASS}: {classes - 1})")
     if request.evidence == "full":
         lower.append("evidence (full)")
+    if request.certify:
+        lower.append(f"certify_samples ({request.certify_samples})")
     raise invalid(
         "steps",
-        f"this probe may take {bound} gradient evaluations; at most {cap} are accepted: lower "
-        f"{', '.join(lower[:-1])} or {lower[-1]}",
+        f"this probe may cost {bound} gradient evaluations, three forward passes counted as one; at most "
+        f"{cap} are accepted: lower {', '.join(lower[:-1])} or {lower[-1]}",
         limit=cap,
     )
 

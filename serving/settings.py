@@ -130,8 +130,8 @@ class Settings(BaseModel):
     probe_max_eps_l2: float = Field(default=20.0, gt=0, le=1e4, description="Largest `eps` of l2 probes.")
     probe_max_gradient_evaluations: Count = Field(
         default=25_000,
-        description="Most gradient evaluations that one probe may be able to take; one that could take more "
-        "gets 422. A plain search can take about 1000.",
+        description="Most that one probe may be able to cost, in gradient evaluations, three forward passes "
+        "counted as one; one that could cost more gets 422. A plain search can cost about 650.",
     )
     probe_max_certify_samples: int = Field(
         default=10_000,

@@ -9,10 +9,10 @@ import pytest
 from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Gradient
-from probes.evidence import NOISE_DRAWS, noise_margins
+from probes.controls import NOISE_DRAWS, noise_margins
 from probes.findings import Findings, batch_rows
 from probes.goal import Goal
-from probes.ladder import Ladder
+from probes.ladder import Aim, Ladder
 from probes.losses import Loss
 from probes.probe import probe
 from probes.report import ProbeReport
@@ -107,12 +107,12 @@ def test_noise_stops_within_one_chunk(seconds: float) -> None:
     model, radii = Timed(honest.weights, honest.bias), [number / 5000 for number in range(1, 51)]
     budget = Budget(deadline=seconds, clock=model.at)
     ladder = noise_ladder(model, budget)
-    margins = noise_margins(ladder, radii, seed=0)
+    margins = noise_margins(ladder, radii)
     chunks = -(-len(radii) * NOISE_DRAWS // batch_rows(grey()))
     assert len(model.calls) == min(seconds, chunks)
     measured = min(int(seconds) * batch_rows(grey()) // NOISE_DRAWS, len(radii))
     assert [margin is not None for margin in margins] == [number < measured for number in range(len(radii))]
-    everything = noise_margins(noise_ladder(timed(), Budget()), radii, seed=0)
+    everything = noise_margins(noise_ladder(timed(), Budget()), radii)
     assert None not in everything
     assert margins[:measured] == pytest.approx(everything[:measured], rel=1e-4)
 
@@ -123,7 +123,7 @@ def noise_ladder(model: Timed, budget: Budget) -> Ladder:
         model,
         findings,
         threat=Linf(),
-        losses=(Loss.MARGIN,),
+        aims=(Aim(Loss.MARGIN),),
         seed=0,
         budget=budget,
         on_step=lambda: None,

@@ -58,7 +58,7 @@ def test_the_margin_loss_flips_a_saturated_model_that_cross_entropy_cannot() -> 
 
 
 def test_a_huge_eps_that_flips_nothing_is_named() -> None:
-    assert "huge_eps_flips" in failed(ask(Quantised(two_class()), eps=(2 / 255,), evidence="full"))
+    assert "huge_eps_flips" in failed(ask(Quantised(two_class()), eps=(2 / 255,)))
 
 
 def test_a_model_that_answers_differently_each_time_is_named() -> None:
@@ -134,17 +134,41 @@ class Shell(Linear):
 @pytest.mark.parametrize("question", [{"eps": (0.3,)}, {"max_eps": 0.3}], ids=str)
 def test_an_example_that_the_huge_eps_meets_inside_the_ball_is_a_flip(question: dict[str, Any]) -> None:
     honest = two_class()
-    quick = ask(Shell(honest.weights, honest.bias), steps=8, **question)
-    assert quick.minimal_eps.flipped is None
-    full = ask(Shell(honest.weights, honest.bias), steps=8, evidence="full", **question)
-    assert full.minimal_eps.flipped == pytest.approx(2.5 * 0.5 / 8, abs=1 / 255)
-    assert "flips_persist" in failed(full)
+    report = ask(Shell(honest.weights, honest.bias), steps=8, **question)
+    assert report.minimal_eps.flipped == pytest.approx(2.5 * 0.5 / 8, abs=1 / 255)
+    assert "flips_persist" in failed(report)
 
 
 def test_an_example_that_the_huge_eps_meets_outside_of_the_ball_is_not_counted() -> None:
     honest = two_class()
-    report = ask(Shell(honest.weights, honest.bias), steps=8, evidence="full", eps=(0.1,))
+    report = ask(Shell(honest.weights, honest.bias), steps=8, eps=(0.1,))
     assert report.minimal_eps.flipped is None and "huge_eps_flips" not in failed(report)
+
+
+class Diverted(Linear):
+    """Its gradient is right for most of the values and points the wrong way for the others:
+    the loss rises, more than by noise, but an attack that asks for answers alone gets further."""
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = super().gradient(images, labels, targets, losses)
+        wrong = np.arange(gradient[0].size).reshape(gradient[0].shape) % 7 < 2
+        return Gradient(logits, value, np.where(wrong, -gradient, gradient))
+
+
+@pytest.mark.parametrize("evidence", ["quick", "full"])
+def test_a_query_only_attack_that_does_better_is_named(evidence: str) -> None:
+    honest = two_class()
+    report = ask(Diverted(honest.weights, honest.bias), eps=(3 / 255,), evidence=evidence)
+    assert report.verdict == "inconclusive"
+    assert "queries_do_not_beat_attack" in failed(report)
+    assert {"gradient_not_zero", "loss_rises", "noise_does_not_beat_attack"}.isdisjoint(failed(report))
+
+
+def test_an_example_found_by_queries_is_a_flip_like_any_other() -> None:
+    honest = two_class()
+    report = ask(Diverted(honest.weights, honest.bias), eps=(8 / 255,), evidence="full")
+    assert report.verdict == "flipped"
+    assert {"queries_do_not_beat_attack", "flips_persist"} <= failed(report)
 
 
 class Undefined(Linear):

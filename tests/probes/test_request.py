@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from probes.probe import gradient_evaluations_bound
+from probes.cost import most
 from probes.request import ProbeError, ProbeRequest
 
 
@@ -49,12 +49,16 @@ def test_the_search_ends_where_it_is_told_or_at_a_default_that_grows_with_the_im
 
 
 def test_the_bound_grows_with_what_is_asked() -> None:
-    base = gradient_evaluations_bound(ProbeRequest(eps=(0.1,)))
+    base = most(ProbeRequest(eps=(0.1,)), classes=10).total
     for more in (
         ProbeRequest(eps=(0.1, 0.2)),
         ProbeRequest(eps=(0.1,), steps=40),
         ProbeRequest(eps=(0.1,), restarts=4),
         ProbeRequest(eps=(0.1,), evidence="full"),
+        ProbeRequest(eps=(0.1,), every_class=True),
+        ProbeRequest(eps=(0.1,), certify=True),
         ProbeRequest(),
     ):
-        assert gradient_evaluations_bound(more) > base
+        assert most(more, classes=10).total > base
+    many = ProbeRequest(eps=(0.1,), every_class=True)
+    assert most(many, classes=100).total > 5 * most(many, classes=10).total

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.bundle import Manifest, load_bundle
-from probes.probe import gradient_evaluations_bound
+from probes.cost import most
 from probes.request import ProbeRequest
 from serving.parameters import classify_parameters
 from serving.probe_parameters import (
@@ -157,7 +157,7 @@ def test_a_deadline_outside_of_the_caps_is_refused(value: str) -> None:
 
 def test_the_work_of_a_probe_is_capped_at_its_bound(manifest: Manifest) -> None:
     values = {"eps": "0.1,0.2", "steps": "7", "restarts": "3", "evidence": "full"}
-    bound = gradient_evaluations_bound(_probe(manifest, **values))
+    bound = most(_probe(manifest, **values), classes=len(manifest.classes)).total
 
     enough = Settings(probe_max_gradient_evaluations=bound)
     assert probe_request(values, manifest, enough).steps == 7

@@ -1,0 +1,111 @@
+"""The nearest examples, looked for by FMN towards several classes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from probes.arrays import Array
+from probes.attacks.fmn import Nearest, fmn
+from probes.findings import batch_rows
+from probes.goal import CLAIMED
+from probes.ladder import ROUNDING, Ladder
+from probes.losses import UNTARGETED, Loss, loss_and_cotangent
+from probes.objective import Evaluation
+
+CLOSE, CLOSE_GAMMA = 0.3, 0.03
+"""Step size and gamma of a search that starts from an example."""
+REFINING_STEPS = 10
+
+
+def approach(ladder: Ladder, towards: Sequence[int], *, steps: int, max_eps: float) -> None:
+    """One search from the clean image towards each class of `towards` (-1: away from the label).
+
+    Whatever reaches the ladder's goal on the way counts, so that searches towards different classes compete;
+    the nearest example of each goes to the findings.
+    """
+    rows = batch_rows(ladder.findings.clean)
+    for first in range(0, len(towards), rows):
+        _hand_over(ladder, nearest(ladder, towards[first : first + rows], steps=steps, max_eps=max_eps))
+
+
+def refine(ladder: Ladder) -> None:
+    """A short search with small steps that starts from the nearest example so far."""
+    example = ladder.findings.smallest()
+    if example is None or example.eps == 0 or ladder.budget.stop():
+        return
+    goal = ladder.findings.goal
+    towards = [UNTARGETED if goal.target is None else goal.target]
+    found = nearest(
+        ladder,
+        towards,
+        steps=REFINING_STEPS,
+        max_eps=example.eps,
+        start=example.image[None],
+        step_size=CLOSE,
+        gamma=CLOSE_GAMMA,
+    )
+    _hand_over(ladder, found)
+
+
+def nearest(
+    ladder: Ladder,
+    towards: Sequence[int],
+    *,
+    steps: int,
+    max_eps: float,
+    loss: Loss = Loss.MARGIN,
+    own_goal: bool = False,
+    start: Array | None = None,
+    step_size: float = 1.0,
+    gamma: float = 0.1,
+) -> Nearest:
+    """FMN around the findings' clean image, a row for each class of `towards` (-1: away from the label).
+
+    Args:
+        max_eps: no row looks beyond it.
+        loss: whose gradient the steps follow. Towards a class that is far away the cross-entropy, which pushes
+            all others down together, gets nearer in a few steps than the margin, which changes its rival.
+        own_goal: a row counts as adversarial only where its own class is reached; otherwise wherever the
+            ladder's goal is.
+        start: float32[R, C, H, W] in [0, 1], where the rows start; the clean image without it.
+
+    Returns:
+        float32[R, C, H, W] and their distances, as the gradient graph sees them: not yet confirmed.
+    """
+    clean, goal, budget = ladder.findings.clean, ladder.findings.goal, ladder.budget
+    images = np.repeat(clean[None], len(towards), axis=0)
+    labels, targets = goal.labels(images), np.asarray(towards, dtype=np.int64)
+    losses, margins = np.full_like(targets, int(loss)), np.full_like(targets, int(Loss.MARGIN))
+
+    def boundary(images: Array, rows: Array) -> Evaluation:
+        budget.gradient_evaluations += len(rows)
+        logits, _, gradient = ladder.classifier.gradient(images, labels[rows], targets[rows], losses[rows])
+        lead, _ = loss_and_cotangent(logits, labels[rows], targets[rows], margins[rows])
+        if own_goal:
+            reached = lead > CLAIMED * np.max(np.abs(logits), axis=1)
+        else:
+            reached = goal.assess(logits, lead=CLAIMED).reached
+        return Evaluation(lead, gradient, reached)
+
+    return fmn(
+        boundary,
+        images,
+        threat=ladder.threat,
+        steps=steps,
+        step_size=step_size,
+        gamma=gamma,
+        max_eps=max_eps * (1.0 - ROUNDING) - ROUNDING,
+        start=start,
+        budget=budget,
+        on_step=lambda _: ladder.on_step(),
+    )
+
+
+def _hand_over(ladder: Ladder, found: Nearest) -> None:
+    reached = found.adversarial
+    if np.any(reached):
+        # FMN measures in float32.
+        sizes = found.size[reached].astype(np.float64) * (1.0 + ROUNDING) + ROUNDING
+        ladder.findings.judge(found.images[reached], sizes, claimed=True)

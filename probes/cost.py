@@ -1,0 +1,51 @@
+"""What a probe can cost, known before it starts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from probes.approach import REFINING_STEPS
+from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
+from probes.minimal_eps import EIGHT_BIT_STEPS, RUNGS, search_bound
+from probes.request import ProbeRequest
+from probes.smoothing import certificate_evaluations
+
+_CONFIRMED = 4
+"""Forward passes that one run of an attack can be followed by: its example or its worst point, on floats and
+rounded to 8 bits; and once more for the goal of a single class."""
+_SINGLE = 8
+"""Forward passes of what is asked once: the clean image, alone and rounded, repetitions, a single step."""
+FORWARD = 1 / 3
+"""A forward pass in gradient evaluations, which are a forward and a backward pass that costs about two."""
+
+
+class Cost(NamedTuple):
+    """Evaluations: one image through one pass each."""
+
+    gradient_evaluations: int
+    forward_evaluations: int
+
+    @property
+    def total(self) -> int:
+        """In gradient evaluations."""
+        return self.gradient_evaluations + round(FORWARD * self.forward_evaluations)
+
+
+def most(request: ProbeRequest, *, classes: int) -> Cost:
+    """The most that `request` can cost, for a model of so many classes."""
+    steps, restarts = request.steps, request.restarts
+    full = request.evidence == "full"
+    everyone = (classes - 1) if request.every_class else 0
+    if request.eps is None:
+        gradients, runs = search_bound(steps=steps, restarts=restarts)
+        radii = len(RUNGS) + 8
+    else:
+        radii = len(set(request.eps))
+        runs = radii * (restarts + 1)
+        gradients = radii * (restarts * (steps + 1) + min(steps, EIGHT_BIT_STEPS) + 1)
+    gradients += 1 + everyone * (steps + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
+    gradients += 2 * restarts * (2 * steps + 1) if full else 0
+    runs += everyone + 1 + (2 * restarts if full else 0)
+    queries, query_runs = QUERIES[request.evidence]
+    forwards = _SINGLE + _CONFIRMED * runs + 2 * NOISE_DRAWS * radii + query_runs * (queries + 2)
+    return Cost(gradients, forwards + certificate_evaluations(request))

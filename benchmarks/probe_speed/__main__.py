@@ -25,6 +25,8 @@ from engines.load import EngineOptions, load_engine
 from training.data.sources import open_images
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+SMALL = 8
+"""Batches below take so little time that each round repeats them."""
 
 
 def main() -> None:
@@ -85,7 +87,12 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
                 classes=len(subject.bundle.manifest.classes),
             )
             actions |= {name: partial(attack, points, labels[:batch]) for name, attack in attacks.items()}
-            times = interleaved(actions, rounds=arguments.rounds, clock=CLOCKS[arguments.clock])
+            times = interleaved(
+                actions,
+                rounds=arguments.rounds,
+                repeats=3 if batch < SMALL else 1,
+                clock=CLOCKS[arguments.clock],
+            )
             slower = {name: times.ratio(name, pgd.OURS) for name in actions}
             row = {
                 "model": subject.name,

@@ -1,0 +1,151 @@
+"""How fast a probe's gradient steps are, beside three attack libraries on torch in the same process."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.agreement.libraries import library_attacks
+from benchmarks.probe_speed import pgd, smallest_eps
+from benchmarks.probe_speed.subjects import BUNDLED, EPS, RESNET, Subject, bundled, resnet18
+from benchmarks.probe_speed.timing import interleaved
+from engines.load import EngineOptions, load_engine
+from training.data.sources import open_images
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+SMALL = 8
+"""Batches below take so little time that each round repeats them."""
+
+
+def main() -> None:
+    """Measure, print a table as it grows, and write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.probe_speed", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder that holds CIFAR-10, or gets it")
+    parser.add_argument("--models", nargs="+", choices=(BUNDLED, RESNET), default=[BUNDLED, RESNET])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images attacked at once")
+    parser.add_argument("--steps", type=int, default=20, help="steps of PGD")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for one thread on a machine that is busy"
+    )
+    parser.add_argument(
+        "--smallest-eps",
+        type=int,
+        default=20,
+        metavar="N",
+        help="compare the smallest eps of N images (0: skip)",
+    )
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    if arguments.clock == "cpu" and arguments.threads > 1:
+        parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
+    torch.set_num_threads(arguments.threads)
+    report: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("threads", "rounds", "steps", "clock")
+    } | {"pgd": [], "smallest_eps": None}
+    with tempfile.TemporaryDirectory() as folder:
+        subjects = {BUNDLED: bundled()}
+        if RESNET in arguments.models:
+            classes = subjects[BUNDLED].bundle.manifest.classes
+            subjects[RESNET] = resnet18(Path(folder), classes=classes)
+        for name in arguments.models:
+            _measure(subjects[name], arguments, report)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+    options = EngineOptions(engine="cpu", threads=arguments.threads)
+    most = max(*arguments.batches, arguments.smallest_eps)
+    images, labels = _recognised(subject, arguments.data_dir, most)
+    with closing(load_engine(subject.bundle, options)) as engine:
+        for batch in arguments.batches:
+            memory_format = _faster_format(subject, images[:batch], labels[:batch], arguments)
+            layout = pgd.FORMATS[memory_format]
+            network = subject.network.to(memory_format=layout)
+            points = images[:batch].contiguous(memory_format=layout)
+            actions = pgd.ours(engine, points, labels[:batch], steps=arguments.steps)
+            attacks = library_attacks(
+                network,
+                norm="linf",
+                eps=EPS,
+                steps=arguments.steps,
+                step_size=pgd.STEP,
+                classes=len(subject.bundle.manifest.classes),
+            )
+            actions |= {name: partial(attack, points, labels[:batch]) for name, attack in attacks.items()}
+            times = interleaved(
+                actions,
+                rounds=arguments.rounds,
+                repeats=3 if batch < SMALL else 1,
+                clock=CLOCKS[arguments.clock],
+            )
+            slower = {name: times.ratio(name, pgd.OURS) for name in actions}
+            row = {
+                "model": subject.name,
+                "images": batch,
+                "torch_format": memory_format,
+                "seconds": {name: times.median(name) for name in actions},
+                "times_ours": slower,
+                "fastest_library": min(slower[name] for name in attacks),
+                "loop_overhead": times.ratio(pgd.OURS, pgd.BARE) - 1.0,
+            }
+            report["pgd"].append(row)
+            _print_pgd(row)
+        if subject.name == BUNDLED and arguments.smallest_eps:
+            count = arguments.smallest_eps
+            result = smallest_eps.compare(
+                engine,
+                subject.network,
+                images[:count],
+                labels[:count],
+                trained_eps=EPS,
+                rounds=arguments.rounds,
+                clock=CLOCKS[arguments.clock],
+            )
+            report["smallest_eps"] = asdict(result)
+            print(f"\nsmallest eps, {result}", flush=True)
+
+
+def _faster_format(subject: Subject, images: Tensor, labels: Tensor, arguments: argparse.Namespace) -> str:
+    """The memory format in which torch's own gradient is faster here."""
+    gradients = {
+        name: pgd.input_gradient(copy.deepcopy(subject.network), images, labels, name) for name in pgd.FORMATS
+    }
+    times = interleaved(gradients, rounds=arguments.rounds, clock=CLOCKS[arguments.clock])
+    return min(pgd.FORMATS, key=times.median)
+
+
+def _recognised(subject: Subject, data_dir: Path, count: int) -> tuple[Tensor, Tensor]:
+    """Test images with the classes that the model gives them; right ones only for the trained model."""
+    source = open_images(data_dir, "test", dataset="cifar10", spec=subject.bundle.manifest.input)
+    images, truth = source.batch(torch.arange(min(4 * count, len(source))), torch.device("cpu"))
+    with torch.inference_mode():
+        labels = torch.cat([subject.network(part).argmax(dim=1) for part in images.split(64)])
+    labels = labels.clone()
+    kept = labels == truth if subject.name == BUNDLED else torch.ones_like(labels, dtype=torch.bool)
+    return images[kept][:count], labels[kept][:count]
+
+
+def _print_pgd(row: dict[str, Any]) -> None:
+    print(f"\n{row['model']}, {row['images']} image(s), torch in {row['torch_format']}")
+    for name, seconds in row["seconds"].items():
+        print(f"  {name:18s} {1000 * seconds:10.1f} ms   {row['times_ours'][name]:6.2f} times ours")
+    print(f"  our loop over the bare gradient calls: {row['loop_overhead']:+.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Times of several ways to do the same, in turn, so that what else the machine does meets them all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+WARM_UP = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds of each round, in order, by the name of what was timed."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+
+    def median(self, name: str) -> float:
+        """Median seconds of `name`."""
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """How many times as long `name` takes as `to`: the median over the rounds of their quotient.
+
+        Both times of a quotient come from one round, so a round in which the machine was busy counts less
+        than it would in a quotient of medians.
+        """
+        pairs = zip(self.seconds[name], self.seconds[to], strict=True)
+        return statistics.median(first / second for first, second in pairs)
+
+
+def interleaved(
+    actions: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    repeats: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Times:
+    """Seconds of one call of each of `actions`, in `rounds` rounds that take every one in turn.
+
+    Args:
+        repeats: calls timed together in a round, for actions that take milliseconds.
+
+    Raises:
+        ValueError: rounds or repeats is not positive.
+    """
+    if rounds < 1 or repeats < 1:
+        raise ValueError(f"rounds and repeats must be at least 1, not {rounds} and {repeats}")
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(WARM_UP + rounds):
+        for name, action in actions.items():
+            started = clock()
+            for _ in range(repeats):
+                action()
+            if number >= WARM_UP:
+                seconds[name].append((clock() - started) / repeats)
+    return Times(seconds={name: tuple(values) for name, values in seconds.items()})

@@ -1,0 +1,97 @@
+"""The probe-speed benchmark compares like with like: rounds in turn, the same ball, equal quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import accumulate, chain, repeat
+
+import pytest
+import torch
+
+from benchmarks.probe_speed import pgd
+from benchmarks.probe_speed.smallest_eps import STEP_COUNTS, enough_steps
+from benchmarks.probe_speed.subjects import Subject, bundled
+from benchmarks.probe_speed.timing import Times, interleaved
+from engines.load import EngineOptions, load_engine
+from probes.arrays import Array
+from probes.classifier import Classifier, Gradient
+
+
+class Counted:
+    """A classifier that counts the images whose gradient it is asked for."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.gradients = 0
+
+    def logits(self, images: Array) -> Array:
+        return self._classifier.logits(images)
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        self.gradients += len(images)
+        return self._classifier.gradient(images, labels, targets, losses)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return bundled()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_rounds_take_each_action_in_turn_and_leave_the_warm_up_out() -> None:
+    order: list[str] = []
+    # Each reading of the clock is one second later than the one before, the first action's warm-up longer.
+    ticks: Iterator[float] = accumulate(chain([0.0, 100.0], repeat(1.0)))
+    times = interleaved(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
+        rounds=2,
+        repeats=2,
+        clock=lambda: next(ticks),
+    )
+    assert order == ["a", "a", "b", "b"] * 3
+    assert times.seconds == {"a": (0.5, 0.5), "b": (0.5, 0.5)}
+
+
+def test_a_ratio_pairs_the_times_of_one_round() -> None:
+    """A busy machine doubles both times of a round: the ratio stays, a quotient of medians would not."""
+    times = Times(seconds={"slow": (2.0, 8.0, 8.0), "fast": (1.0, 4.0, 4.0), "other": (1.0, 1.0, 4.0)})
+    assert times.median("slow") == 8.0
+    assert times.ratio("slow", "fast") == 2.0
+    assert times.ratio("slow", "other") == 2.0
+
+
+@pytest.mark.parametrize(("rounds", "repeats"), [(0, 1), (1, 0)])
+def test_no_rounds_are_refused(rounds: int, repeats: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        interleaved({}, rounds=rounds, repeats=repeats)
+
+
+def test_equal_quality_takes_the_fewest_steps() -> None:
+    asked: list[int] = []
+
+    def eps_after(steps: int) -> float:
+        asked.append(steps)
+        return 1.0 / steps
+
+    assert enough_steps(eps_after, 1 / 50) == (50, 1 / 50)
+    assert asked == [steps for steps in STEP_COUNTS if steps <= 50]
+    assert enough_steps(lambda _: 1.0, 0.5) == (None, 1.0)
+
+
+def test_ours_and_the_bare_calls_ask_for_as_many_gradients(subject: Subject, images: torch.Tensor) -> None:
+    """Early stopping asks once: the labels attacked are wrong already."""
+    labels = (subject.network(images).argmax(dim=1) + 1) % 10
+    counts = {}
+    with closing(load_engine(subject.bundle, EngineOptions(engine="cpu", threads=1))) as engine:
+        counted = Counted(engine)
+        for name, action in pgd.ours(counted, images, labels, steps=4).items():
+            counted.gradients = 0
+            action()
+            counts[name] = counted.gradients
+    assert counts[pgd.OURS] == counts[pgd.BARE] == 5 * len(images)
+    assert counts[pgd.EARLY] == len(images)

@@ -64,7 +64,7 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
         Problem: invalid_parameter; says what is accepted, and the server's cap.
     """
     norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
-    cap = settings.probe_max_eps_linf if norm == "linf" else settings.probe_max_eps_l2
+    cap = settings.probe_max_eps(norm)
     most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
     try:
         request = ProbeRequest(

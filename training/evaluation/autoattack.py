@@ -20,7 +20,7 @@ Part: TypeAlias = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 STANDARD: tuple[Part, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 """In the order in which the standard version runs them."""
 _TARGETS = 9
-_NORMS = {"linf": "Linf", "l2": "L2"}
+_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 _LOGGER = "auto-attack"
 
 

@@ -32,12 +32,17 @@ class Threat(Protocol):
     def dual_size(self, gradient: Array) -> Array:
         """How fast a function with this gradient can climb per unit of the norm: [N, ...] -> float32[N]."""
 
-    def step(self, gradient: Array, length: Array, eps: Array | None = None) -> Array:
+    def step(
+        self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
+    ) -> Array:
         """A move of norm `length` [N] along `gradient`; zero where the gradient is zero.
 
         In l-inf and l2 the one that climbs fastest. In l1 that one would move a single value, which soon
-        meets the edge of [0, 1]: as many values share the move as fill a ball of radius `eps` [N] (`length`
-        without it).
+        meets the edge of [0, 1]: several share the move, the more the larger the ball.
+
+        Args:
+            points: where the move starts, [N, ...] in [0, 1]; anywhere inside without it.
+            eps: radius [N] of the ball; `length` without it.
         """
 
     def random_start(self, like: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
@@ -68,7 +73,9 @@ class Linf:
     def dual_size(self, gradient: Array) -> Array:
         return namespace(gradient).sum(abs(flatten(gradient)), axis=1)
 
-    def step(self, gradient: Array, length: Array, eps: Array | None = None) -> Array:
+    def step(
+        self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
+    ) -> Array:
         return namespace(gradient).sign(gradient) * per_sample(length, gradient)
 
     def random_start(self, like: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
@@ -105,7 +112,9 @@ class L2:
         peak, scaled = _peak_and_scaled(gradient)
         return peak * self.size(scaled)
 
-    def step(self, gradient: Array, length: Array, eps: Array | None = None) -> Array:
+    def step(
+        self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
+    ) -> Array:
         peak, scaled = _peak_and_scaled(gradient)
         xp = namespace(gradient)
         return scaled * per_sample(length / xp.maximum(self.size(scaled), _tiny(peak)), gradient)
@@ -144,16 +153,22 @@ class L1:
     def dual_size(self, gradient: Array) -> Array:
         return namespace(gradient).max(abs(flatten(gradient)), axis=1)
 
-    def step(self, gradient: Array, length: Array, eps: Array | None = None) -> Array:
-        """Equal changes of the 2 eps + 1 values with the largest gradients.
+    def step(
+        self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
+    ) -> Array:
+        """Equal changes of the eps + 1 values with the largest gradients, of those that have room to move.
 
-        That is the step of SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), except that SLIDE moves a
-        fixed share of all values. A value of an image has room for 1/2 on average, so about 2 eps of them
-        take up a ball of radius eps.
+        As in SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), which moves a fixed share of all values
+        instead. No fewer could use up a ball of radius eps, for none can change by more than 1; values that
+        have met an edge stay pressed against it and let others follow.
         """
         xp, steepness = namespace(gradient), abs(flatten(gradient))
-        count = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64)
-        smallest = _largest(steepness, xp.clip(count, 1, steepness.shape[1]))
+        free = steepness
+        if points is not None:
+            at_edge = xp.where(gradient > 0, points >= 1.0, points <= 0.0)
+            free = xp.where(flatten(at_edge), xp.zeros_like(steepness), steepness)
+        count = xp.astype((length if eps is None else eps) + 1.0, xp.int64)
+        smallest = _largest(free, xp.clip(count, 1, steepness.shape[1]))
         moved = xp.astype((steepness >= smallest) & (steepness > 0), gradient.dtype)
         share = length / xp.clip(xp.sum(moved, axis=1), min=1.0)
         return xp.sign(gradient) * xp.reshape(moved, gradient.shape) * per_sample(share, gradient)
@@ -168,7 +183,7 @@ class L1:
         return direction * per_sample(share / xp.clip(self.size(direction), min=_TINY), like)
 
     def default_step(self, eps: Array, steps: int) -> Array:
-        return 2.5 * eps / steps if steps > 1 else eps
+        return 5.0 * eps / steps if steps > 1 else eps
 
 
 def threat_named(norm: str) -> Threat:

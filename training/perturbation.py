@@ -118,7 +118,7 @@ class Perturbation:
     def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
         """Perturbations [N, 3, H, W] after a step of `step_size` along `gradient`, projected."""
         eps = torch.full((len(delta),), self.settings.eps, device=delta.device)
-        step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size), eps)
+        step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size), eps=eps)
         moved: Tensor = self._threat.project(delta + step, eps)
         return moved
 

@@ -191,6 +191,7 @@ def _judge_step_size(climb: _Climb, steps_since: int) -> _Climb:
 
 def _move(climb: _Climb, threat: Threat, *, momentum: float) -> _Climb:
     points, clean, eps = climb.points, climb.clean, climb.eps
-    stepped = admissible(points + threat.step(climb.gradient, climb.step_size, eps), clean, threat, eps)
+    step = threat.step(climb.gradient, climb.step_size, points=points, eps=eps)
+    stepped = admissible(points + step, clean, threat, eps)
     moved = points + momentum * (stepped - points) + (1.0 - momentum) * (points - climb.previous)
     return replace(climb, points=admissible(moved, clean, threat, eps), previous=points)

@@ -87,9 +87,8 @@ def pgd(
                 rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
                 if rows.shape[0] == 0:
                     break
-            points = admissible(
-                points + threat.step(gradient, step_size[rows], eps[rows]), clean, threat, eps[rows]
-            )
+            move = threat.step(gradient, step_size[rows], points=points, eps=eps[rows])
+            points = admissible(points + move, clean, threat, eps[rows])
             if keep == "last" and step + 1 == steps:
                 break
     return best if keep == "worst" else best._replace(images=points)

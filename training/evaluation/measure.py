@@ -34,7 +34,7 @@ _CHECK_STEPS = 20
 _CHECK_IMAGES = 200
 """The checks at other eps and of the control look for gross failures, so few images do."""
 _CHECK_EPS = (0.1, 0.2, 0.5)
-"""Beyond any claim: the last can turn every image grey. Times the largest distance of two images in the norm."""
+"""Beyond any claim: the last can turn every image grey. Times the largest distance of two images."""
 
 
 class Measurement:

@@ -15,7 +15,8 @@ def draw_curve(curve: Curve, *, title: str, trained_eps: float | None) -> Drawin
     """Accuracy in per cent under attack (line, with its 95% band) and under noise of the same size (dashed).
 
     The lines differ in stroke and marker, so the picture can be read without colours. An l-inf eps is in
-    units of 1/255 of the range of a pixel, an l2 or l1 eps is the length over all values of an image in [0, 1].
+    units of 1/255 of the range of a pixel, an l2 or l1 eps is the length over all values of an image in
+    [0, 1].
 
     Args:
         trained_eps: marked by a vertical line, in [0, 1] pixels; None marks nothing.

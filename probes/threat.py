@@ -156,22 +156,21 @@ class L1:
     def step(
         self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
     ) -> Array:
-        """Equal changes of the eps + 1 values with the largest gradients, of those that have room to move.
+        """The gradient of the 2 eps + 1 steepest values that have room to move, and of any steeper ones.
 
-        As in SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), which moves a fixed share of all values
-        instead. No fewer could use up a ball of radius eps, for none can change by more than 1; values that
-        have met an edge stay pressed against it and let others follow.
+        Sparse as in SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), which moves a fixed share of all
+        values by equal amounts instead. A value has room for 1/2 on average, so that about so many use up a
+        ball of radius eps; those that have met an edge stay pressed against it and let others follow.
         """
-        xp, steepness = namespace(gradient), abs(flatten(gradient))
-        free = steepness
+        xp, (_, scaled) = namespace(gradient), _peak_and_scaled(gradient)
+        free = steepness = abs(flatten(scaled))
         if points is not None:
             at_edge = xp.where(gradient > 0, points >= 1.0, points <= 0.0)
             free = xp.where(flatten(at_edge), xp.zeros_like(steepness), steepness)
-        count = xp.astype((length if eps is None else eps) + 1.0, xp.int64)
+        count = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64)
         smallest = _largest(free, xp.clip(count, 1, steepness.shape[1]))
-        moved = xp.astype((steepness >= smallest) & (steepness > 0), gradient.dtype)
-        share = length / xp.clip(xp.sum(moved, axis=1), min=1.0)
-        return xp.sign(gradient) * xp.reshape(moved, gradient.shape) * per_sample(share, gradient)
+        steep = xp.where(steepness >= smallest, flatten(scaled), xp.zeros_like(steepness))
+        return xp.reshape(steep * (length / xp.clip(self.size(steep), min=_TINY))[:, None], gradient.shape)
 
     def random_start(self, like: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
         xp = namespace(like)
@@ -183,7 +182,7 @@ class L1:
         return direction * per_sample(share / xp.clip(self.size(direction), min=_TINY), like)
 
     def default_step(self, eps: Array, steps: int) -> Array:
-        return 5.0 * eps / steps if steps > 1 else eps
+        return 10.0 * eps / steps if steps > 1 else eps
 
 
 def threat_named(norm: str) -> Threat:

@@ -81,7 +81,7 @@ def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
         ("eps", "9" * 100_000, "from 0 to 0.5"),
         ("max_eps", "0", "above 0"),
         ("max_eps", "0.9", "from 0 to 0.5"),
-        ("norm", "l1", "linf, l2"),
+        ("norm", "l0", "linf, l2, l1"),
         ("loss", "hinge", "margin"),
         ("steps", "0", "from 1 to 200"),
         ("steps", "1e3", "from 1 to 200"),

@@ -24,7 +24,7 @@ from probes.threat import Norm
 from serving.parameters import choice, collect, integer, invalid
 from serving.settings import Settings
 
-NORMS: tuple[str, ...] = get_args(Norm)
+NORMS: tuple[Norm, ...] = get_args(Norm)
 YES_OR_NO = ("true", "false")
 INCLUDES: tuple[str, ...] = get_args(Include)
 EVIDENCES: tuple[str, ...] = get_args(Evidence)

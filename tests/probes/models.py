@@ -149,7 +149,7 @@ def on(convert: Convert, model: Linear | TwoLayer) -> Linear | TwoLayer:
     return TwoLayer(convert(model.first), convert(model.bias), convert(model.second))
 
 
-def predicted(model: Linear | TwoLayer, batch: Array) -> Array:
+def predicted(model: Classifier, batch: Array) -> Array:
     """The classes int64[N] that `model` answers."""
     return np.argmax(model.logits(batch), axis=1)
 

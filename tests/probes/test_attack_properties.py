@@ -111,7 +111,7 @@ def test_all_points_lie_in_the_ball_and_in_the_box(
     for points in [one.images for one in seen] + [result.images]:
         assert np.all(norms(points - batch, threat.norm) <= eps + 1e-6 * max(1.0, eps))
         assert np.all((points >= 0) & (points <= 1))
-    wins = predicted(model, result.images) != predicted(model, batch)
+    wins = predicted(OneByOne(model), result.images) != predicted(model, batch)
     np.testing.assert_array_equal(result.adversarial, wins)
 
 

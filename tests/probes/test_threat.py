@@ -134,7 +134,9 @@ def test_the_l1_projection_is_exact(convert: Convert, box: bool, scale: float) -
     delta[:, 2, :2] = 0.0
     threat, arguments = L1(), (convert(delta), convert(clean), convert(radii))
     found = threat.project_in_box(*arguments) if box else threat.project(arguments[0], arguments[2])
-    expected = [bisected(c + d.astype(np.float64), c, r, box=box) for c, d, r in zip(clean, delta, radii)]
+    expected = [
+        bisected(c + d.astype(np.float64), c, r, box=box) for c, d, r in zip(clean, delta, radii, strict=True)
+    ]
     np.testing.assert_allclose(np.asarray(found), np.stack(expected), atol=3e-6 * max(scale, 1.0))
 
 
@@ -164,11 +166,10 @@ def test_projecting_on_the_l1_ball_and_clipping_would_leave_part_of_it_unused() 
 
 def test_an_l1_step_moves_the_steepest_values_that_have_room(convert: Convert) -> None:
     gradient = convert(np.asarray([[[[4.0, -3.0, 2.0, -1.0, 0.5]]]] * 2, dtype=np.float32))
-    points = convert(
-        np.asarray([[[[0.5, 0.5, 0.5, 0.5, 0.5]]], [[[1.0, 0.0, 0.5, 0.5, 0.5]]]], dtype=np.float32)
-    )
-    length, eps = (convert(np.full((2,), size, dtype=np.float32)) for size in (0.7, 1.5))
-    moved = np.asarray(L1().step(gradient, length, points=points, eps=eps))[:, 0, 0]
+    points = np.full((2, 1, 1, 5), 0.5, dtype=np.float32)
+    points[1, 0, 0, :2] = 1.0, 0.0
+    length, eps = (convert(np.full((2,), size, dtype=np.float32)) for size in (0.7, 0.6))
+    moved = np.asarray(L1().step(gradient, length, points=convert(points), eps=eps))[:, 0, 0]
     np.testing.assert_allclose(moved[0], [0.4, -0.3, 0, 0, 0], rtol=1e-5)
     # Those at their edge stay pressed against it.
     np.testing.assert_allclose(moved[1], [0.28, -0.21, 0.14, -0.07, 0], rtol=1e-5)

@@ -52,9 +52,8 @@ class ProbeRequest:
         norm: "linf", "l2" or "l1", over all values of the image as the model sees it.
         eps: radii to attack at, in units of [0, 1] pixels. Without them the probe searches the smallest that
             flips.
-        max_eps: end of that search; 0.25 for l-inf, 0.09 sqrt(values) for l2, 2.16
-            sqrt(values) for l1 without it. Not together with
-            `eps`.
+        max_eps: end of that search; without it 0.25 for l-inf, 0.09 sqrt(values) for l2 and 2.16 sqrt(values)
+            for l1. Not together with `eps`.
         steps: steps of each PGD run.
         restarts: PGD runs at each eps.
         loss: what the attack climbs; "auto" alternates margin and cross-entropy over the restarts.

@@ -172,9 +172,8 @@ class Settings(BaseModel):
 
     def probe_max_eps(self, norm: Norm) -> float:
         """The largest `eps` of probes in this norm."""
-        return {"linf": self.probe_max_eps_linf, "l2": self.probe_max_eps_l2, "l1": self.probe_max_eps_l1}[
-            norm
-        ]
+        largest = {"linf": self.probe_max_eps_linf, "l2": self.probe_max_eps_l2, "l1": self.probe_max_eps_l1}
+        return largest[norm]
 
     @property
     def transport_timeout_s(self) -> int:

@@ -58,7 +58,7 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     metavar="RUN_OR_BUNDLE",
     help="A model trained without defence, which the same PGD has to break.",
 )
-@click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one trained for]")
+@click.option("--norm", type=click.Choice(["linf", "l2", "l1"]), help="[the one trained for]")
 @click.option("--eps", callback=_eps, help="As 8/255 or 0.031.  [the one trained for]")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Chooses the images."

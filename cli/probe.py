@@ -23,6 +23,7 @@ _NO_LIMITS = {
     "probe_max_eps_values": 1_000,
     "probe_max_eps_linf": 1.0,
     "probe_max_eps_l2": 1e4,
+    "probe_max_eps_l1": 1e8,
     "probe_max_gradient_evaluations": 2**63,
     "probe_max_certify_samples": 10**7,
 }
@@ -47,7 +48,7 @@ class _Recorded(click.Command):
 )
 @click.option("--model", help="name or name/version.  [the server's default model]")
 @model_and_engine_options
-@click.option("--norm", type=click.Choice(["linf", "l2"]), help="[the one the model was trained for]")
+@click.option("--norm", type=click.Choice(["linf", "l2", "l1"]), help="[the one the model was trained for]")
 @click.option("--eps", help="One or several, with commas: 8/255 or 0.031. Without it: search the smallest.")
 @click.option("--max-eps", help="Where the search ends.")
 @click.option("--steps", type=int, help="Steps of each PGD run.")

@@ -47,7 +47,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
 
 
 def radius(eps: float | None, norm: str) -> str:
-    """eps as people read it: l-inf in 255ths, as pixels are stored, l2 as it is."""
+    """eps as people read it: l-inf in 255ths, as pixels are stored, l2 and l1 as they are."""
     if eps is None:
         return _UNKNOWN
     return f"{eps * 255:.2f}/255" if norm == "linf" else f"{eps:.4f}"

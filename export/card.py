@@ -134,7 +134,7 @@ def _listed(classes: Sequence[str]) -> str:
 
 
 def _size(norm: str, eps: float) -> str:
-    return f"{'l-infinity' if norm == 'linf' else 'l2'} eps {_eps(eps)}"
+    return f"{'l-infinity' if norm == 'linf' else norm} eps {_eps(eps)}"
 
 
 def _eps(eps: float) -> str:

@@ -27,7 +27,7 @@ VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Text = Annotated[str, Field(min_length=1)]
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
 
 
@@ -75,7 +75,7 @@ class InputSpec(Record):
 
 
 class ThreatSpec(Record):
-    """The threat the model was trained for; eps in [0, 1] pixels (l2: over all values of an image)."""
+    """The threat the model was trained for; eps in [0, 1] pixels (l2, l1: over all values of an image)."""
 
     norm: Norm
     eps: Annotated[float, Field(gt=0)]

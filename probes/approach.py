@@ -65,8 +65,8 @@ def nearest(
 
     Args:
         max_eps: no row looks beyond it.
-        loss: whose gradient the steps follow. Towards a class that is far away the cross-entropy, which pushes
-            all others down together, gets nearer in a few steps than the margin, which changes its rival.
+        loss: whose gradient the steps follow. Towards a class that is far away the cross-entropy, which
+            pushes all others down together, gets nearer in a few steps than the margin does.
         own_goal: a row counts as adversarial only where its own class is reached; otherwise wherever the
             ladder's goal is.
         start: float32[R, C, H, W] in [0, 1], where the rows start; the clean image without it.

@@ -9,6 +9,8 @@ from probes.threat import Norm
 
 TOLERANCE = 1e-9
 """Radii that differ by less are the same: 8/255 can be written in more than one way."""
+_SUMMATION = 1e-9
+"""Far more than sums of so many doubles are wrong by."""
 
 
 def norms(deltas: Array, norm: Norm) -> Array:
@@ -16,6 +18,8 @@ def norms(deltas: Array, norm: Norm) -> Array:
     flat = np.asarray(deltas, dtype=np.float64).reshape(len(deltas), -1)
     if norm == "linf":
         return np.max(np.abs(flat), axis=1)
+    if norm == "l1":
+        return np.sum(np.abs(flat), axis=1)
     return np.sqrt(np.einsum("ij,ij->i", flat, flat))
 
 
@@ -49,12 +53,12 @@ def _inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array:
         low = _round_up(np.maximum(centre - radius, 0.0))
         high = _round_down(np.minimum(centre + radius, 1.0))
         return np.clip(image, low, high)
-    shrink = 1e-7
-    point = image
-    while (size := float(distances(point[None], centre, norm)[0])) > radius:
-        point = (centre + (point - centre) * (radius / size * (1.0 - shrink))).astype(np.float32)
-        shrink = min(4.0 * shrink, 1.0)
-    return point
+    size = float(distances(image[None], centre, norm)[0])
+    if size <= radius:
+        return image
+    point = centre + (image - centre) * (radius / size * (1.0 - _SUMMATION))
+    # Towards the centre, so that rounding never adds distance.
+    return np.where(point > centre, _round_down(point), _round_up(point))
 
 
 def _round_up(values: Array) -> Array:

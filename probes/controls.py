@@ -6,12 +6,11 @@ control finds is an example like any other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from probes.arrays import Array
+from probes.arrays import Array, finite_or_zero
 from probes.attacks.noise import noisy
 from probes.attacks.square import square
 from probes.classifier import Gradient
@@ -20,10 +19,11 @@ from probes.ladder import Ladder
 from probes.objective import Answer
 from probes.report import Check
 from probes.request import Evidence
+from probes.threat import diameter
 
 NOISE_DRAWS = 4
-HUGE_EPS_LINF = 0.5
-"""Half the range turns any image into plain grey (Carlini et al., arXiv 1902.06705, section 5.2)."""
+HUGE_EPS = 0.5
+"""In multiples of the distance between black and white: half the range turns any image into plain grey (Carlini et al., arXiv 1902.06705, section 5.2)."""
 HUGE_STEPS = 10
 QUERIES: dict[Evidence, tuple[int, int]] = {"quick": (25, 4), "full": (250, 8)}
 """Queries of each run of the query-only attack, and runs, which stand side by side in a batch."""
@@ -49,8 +49,9 @@ def noise_margins(ladder: Ladder, radii: Sequence[float]) -> list[float | None]:
 def single_step_margin(ladder: Ladder, eps: float, gradient: Gradient) -> float:
     """The margin after one step of size eps along the gradient of the margin at the clean image."""
     findings, length = ladder.findings, np.full((1,), eps, dtype=np.float32)
-    direction = np.where(np.isfinite(gradient.gradient), gradient.gradient, np.float32(0.0))
-    point = np.clip(findings.clean[None] + ladder.threat.step(direction, length), 0.0, 1.0)
+    clean, direction = findings.clean[None], finite_or_zero(gradient.gradient)
+    move = ladder.threat.step(direction, length, points=clean, eps=length)
+    point = np.clip(clean + move, 0.0, 1.0)
     return float(findings.judge(point, np.asarray([eps])).margins[0])
 
 
@@ -103,7 +104,7 @@ def huge_eps_flips(ladder: Ladder, *, steps: int, largest_eps: float) -> Check |
     An example that it meets within `largest_eps`, the largest ball that the probe is about, counts as found.
     """
     findings = ladder.findings.aside()
-    eps = HUGE_EPS_LINF if ladder.threat.norm == "linf" else HUGE_EPS_LINF * math.sqrt(findings.clean.size)
+    eps = HUGE_EPS * diameter(ladder.threat.norm, findings.clean.size)
     ladder.climb({eps: 1}, steps=min(steps, HUGE_STEPS), findings=findings)
     flipped = findings.flipped(eps)
     nearest = findings.smallest()

@@ -39,7 +39,8 @@ def round_inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array
 
     Every value goes to one of the two levels around it. Starting from the level nearer to `clean`, which for
     an 8-bit clean image never adds distance, values go to the level nearer to `image` as far as the ball has
-    room: for l-inf each on its own, for l2 in the order of how much each rounding gains per squared distance.
+    room: for l-inf each on its own, for l2 and l1 in the order of how much each rounding gains for the room
+    it takes.
 
     Args:
         image: float32[C, H, W] in [0, 1], usually inside the ball.
@@ -58,17 +59,18 @@ def round_inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array
     if norm == "linf":
         levels = np.where(np.abs(nearest - centre) <= limit, nearest, near)
     else:
-        levels = _fill(near, nearest, centre, wanted, limit)
+        levels = _fill(near, nearest, centre, wanted, limit, power=2 if norm == "l2" else 1)
     if float(norms((levels - centre)[None], norm)[0]) > limit:
         return None
     return levels.astype(np.uint8)
 
 
-def _fill(near: Array, nearest: Array, centre: Array, wanted: Array, limit: float) -> Array:
-    cost = (nearest - centre) ** 2 - (near - centre) ** 2
+def _fill(near: Array, nearest: Array, centre: Array, wanted: Array, limit: float, *, power: int) -> Array:
+    taken_up = np.abs(near - centre) ** power
+    cost = np.abs(nearest - centre) ** power - taken_up
     gain = np.abs(near - wanted) - np.abs(nearest - wanted)
     order = np.argsort((-gain / np.maximum(cost, 1.0)).ravel(), kind="stable")
-    room = limit**2 - float(np.sum((near - centre) ** 2))
+    room = limit**power - float(np.sum(taken_up))
     spent = np.cumsum(np.maximum(cost, 0.0).ravel()[order])
     taken = np.zeros(near.size, dtype=bool)
     taken[order[spent <= room]] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from probes.prediction import predictions
 from probes.report import Check, ClassDistance, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import requested_certificate
-from probes.threat import threat_named
+from probes.threat import diameter, threat_named
 from probes.verdict import decide, meaning
 
 
@@ -176,7 +175,7 @@ def _goal(request: ProbeRequest, logits: Array) -> Goal:
 
 
 def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) -> float:
-    largest = 1.0 if request.norm == "linf" else math.sqrt(values)
+    largest = diameter(request.norm, values)
     asked = max(request.eps) if request.eps is not None else request.search_end(values)
     if asked > largest:
         field = "eps" if request.eps is not None else "max_eps"

@@ -80,7 +80,8 @@ def classify_parameter_schemas() -> dict[str, Json]:
 
 def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
     """Schema and description of each parameter of /probe, with this server's caps."""
-    eps_cap = f"At most {settings.probe_max_eps_linf:g} (linf) or {settings.probe_max_eps_l2:g} (l2)."
+    caps = [f"{settings.probe_max_eps(norm):g} ({norm})" for norm in NORMS]
+    eps_cap = f"At most {', '.join(caps[:-1])} or {caps[-1]}."
     return {
         "model": classify_parameter_schemas()["model"],
         "norm": _described(

@@ -24,7 +24,7 @@ from probes.threat import Norm
 from serving.parameters import choice, collect, integer, invalid
 from serving.settings import Settings
 
-NORMS: tuple[str, ...] = get_args(Norm)
+NORMS: tuple[Norm, ...] = get_args(Norm)
 YES_OR_NO = ("true", "false")
 EVERY_CLASS = "every"
 """The target that stands for every other class."""
@@ -66,7 +66,7 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
         Problem: invalid_parameter; says what is accepted, and the server's cap.
     """
     norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
-    cap = settings.probe_max_eps_linf if norm == "linf" else settings.probe_max_eps_l2
+    cap = settings.probe_max_eps(norm)
     most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
     # A class of that name wins, as a label does over an index.
     every_class = values.get("target") == EVERY_CLASS and EVERY_CLASS not in manifest.classes

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from probes.threat import Norm
 from serving.settings_names import check_names
 
 PREFIX = "CLEAD_"
@@ -128,6 +129,7 @@ class Settings(BaseModel):
     probe_max_eps_values: Count = Field(default=16, description="Most values of `eps` in one probe.")
     probe_max_eps_linf: float = Field(default=0.5, gt=0, le=1, description="Largest `eps` of l-inf probes.")
     probe_max_eps_l2: float = Field(default=20.0, gt=0, le=1e4, description="Largest `eps` of l2 probes.")
+    probe_max_eps_l1: float = Field(default=500.0, gt=0, le=1e8, description="Largest `eps` of l1 probes.")
     probe_max_gradient_evaluations: Count = Field(
         default=25_000,
         description="Most that one probe may be able to cost, in gradient evaluations, three forward passes "
@@ -167,6 +169,11 @@ class Settings(BaseModel):
     def per_worker(self, limit: int, *, at_least: int) -> int:
         """The share of a server-wide limit that one of the workers may use."""
         return max(at_least, limit // self.workers)
+
+    def probe_max_eps(self, norm: Norm) -> float:
+        """The largest `eps` of probes in this norm."""
+        largest = {"linf": self.probe_max_eps_linf, "l2": self.probe_max_eps_l2, "l1": self.probe_max_eps_l1}
+        return largest[norm]
 
     @property
     def transport_timeout_s(self) -> int:

@@ -14,7 +14,7 @@ from probes.attacks.fgsm import noise_fgsm
 from probes.attacks.pgd import pgd
 from probes.losses import Loss
 from probes.objective import Evaluation, Objective, untargeted
-from probes.threat import threat_named
+from probes.threat import Norm, threat_named
 from training.classifier import TorchClassifier, attack_mode
 from training.networks.network import Network
 from training.section import Pixels, Section
@@ -41,7 +41,7 @@ class Attack(Section):
 
     name: Literal["pgd", "cw", "fgsm", "fgsm_rs", "noise_fgsm", "mix"] = "pgd"
     mix: tuple[AttackName, ...] = ()
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Norm = "linf"
     eps: Pixels = 8 / 255
     steps: int = Field(10, ge=1)
     step_size: Pixels = 2 / 255
@@ -65,7 +65,7 @@ class Attack(Section):
         if (self.name == "mix") != bool(self.mix):
             raise ValueError("name = 'mix' goes with a list of attacks in mix, other names without one")
         if "noise_fgsm" in self.names and self.norm != "linf":
-            raise ValueError("noise_fgsm is defined for norm 'linf'; use name = 'pgd' for l2")
+            raise ValueError(f"noise_fgsm is defined for norm 'linf'; use name = 'pgd' for {self.norm}")
         for name, size in (("eps", self.eps), ("step_size", self.step_size)):
             if self.norm == "linf" and size > 1:
                 raise ValueError(
@@ -118,7 +118,7 @@ class Perturbation:
     def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
         """Perturbations [N, 3, H, W] after a step of `step_size` along `gradient`, projected."""
         eps = torch.full((len(delta),), self.settings.eps, device=delta.device)
-        step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size))
+        step = self._threat.step(gradient, torch.full_like(eps, self.settings.step_size), eps=eps)
         moved: Tensor = self._threat.project(delta + step, eps)
         return moved
 

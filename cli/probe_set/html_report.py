@@ -20,8 +20,6 @@ from cli.probe_set.setup import Setup
 from cli.probe_set.tables import counted
 from probes.request import ProbeRequest
 
-_UNIT = {"linf": "eps / 255", "l2": "eps"}
-
 
 def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
     """The page, for any number of images. Every text of a file, a model or a check is escaped.
@@ -76,7 +74,7 @@ def _figures(probed: Sequence[Probed], setup: Setup) -> dict[str, Any]:
             curve_svg(curve_at(probed, [*inside, ticks[-1]]), ticks=ticks, norm=norm, threat_eps=threat_eps)
         ),
         "curve_rows": [(tick_label(point.eps, norm), point) for point in curve_at(probed, ticks)],
-        "unit": _UNIT[norm],
+        "unit": "eps / 255" if norm == "linf" else "eps",
     }
 
 

@@ -8,12 +8,11 @@ from probes.arrays import (
     Array,
     finite_or_zero,
     full_like_samples,
-    indices,
     namespace,
     where_sample,
 )
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
-from probes.attacks.start import starting_points
+from probes.attacks.start import starts
 from probes.budget import Budget
 from probes.objective import Evaluation, Objective
 from probes.threat import Threat, admissible
@@ -48,7 +47,6 @@ def apgd(
 
     Args:
         images: float32[N, C, H, W] in [0, 1].
-        threat: l-inf or l2.
         eps: float32[N], radius of each sample's ball; 0 gives the image back.
         samples: int64[N], lasting identities that key the random starts; 0 ... N-1 without them.
         random_start: draw each restart's start from the ball; otherwise all start at the image.
@@ -64,24 +62,19 @@ def apgd(
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, not {steps} and {restarts}")
     budget = budget or Budget()
-    everyone = indices(images)
-    samples = everyone if samples is None else samples
     best = nothing_found(images)
-    for restart in range(restarts):
-        rows = everyone[~best.adversarial] if early_stop else everyone
-        if rows.shape[0] == 0:
-            break
-        clean = images[rows]
-        points = starting_points(
-            clean,
-            threat=threat,
-            eps=eps[rows],
-            restart=restart,
-            seed=seed,
-            samples=samples[rows],
-            random_start=random_start,
-            start=start,
-        )
+    for restart, rows, clean, points in starts(
+        images,
+        best,
+        threat=threat,
+        eps=eps,
+        restarts=restarts,
+        seed=seed,
+        samples=samples,
+        random_start=random_start,
+        start=start,
+        early_stop=early_stop,
+    ):
         climb = _begin(rows, clean, eps[rows], points)
         last_checkpoint = 0
         for step in range(steps + 1):
@@ -198,6 +191,7 @@ def _judge_step_size(climb: _Climb, steps_since: int) -> _Climb:
 
 def _move(climb: _Climb, threat: Threat, *, momentum: float) -> _Climb:
     points, clean, eps = climb.points, climb.clean, climb.eps
-    stepped = admissible(points + threat.step(climb.gradient, climb.step_size), clean, threat, eps)
+    step = threat.step(climb.gradient, climb.step_size, points=points, eps=eps)
+    stepped = admissible(points + step, clean, threat, eps)
     moved = points + momentum * (stepped - points) + (1.0 - momentum) * (points - climb.previous)
     return replace(climb, points=admissible(moved, clean, threat, eps), previous=points)

@@ -94,7 +94,7 @@ def fmn(
         grown = xp.where(nearest.adversarial, eps, eps + ahead) * (1.0 + change)
         eps = xp.where(evaluation.adversarial, shrunk, xp.minimum(grown, farthest))
         length = eps * _cosine(step_size, _LAST_STEP_SIZE * step_size, step / steps)
-        move = threat.step(gradient, length)
+        move = threat.step(gradient, length, points=points, eps=eps)
         points = admissible(points + move, images, threat, eps)
     return nearest
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from probes.arrays import Array, finite_or_zero, indices
+from probes.arrays import Array, finite_or_zero
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
-from probes.attacks.start import starting_points
+from probes.attacks.start import starts
 from probes.budget import Budget
 from probes.objective import Objective
 from probes.threat import Threat, admissible
@@ -57,25 +57,20 @@ def pgd(
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, not {steps} and {restarts}")
     budget = budget or Budget()
-    everyone = indices(images)
-    samples = everyone if samples is None else samples
     step_size = threat.default_step(eps, steps) if step_size is None else step_size
     best = nothing_found(images)
-    for restart in range(restarts):
-        rows = everyone[~best.adversarial] if early_stop else everyone
-        if rows.shape[0] == 0:
-            break
-        clean = images[rows]
-        points = starting_points(
-            clean,
-            threat=threat,
-            eps=eps[rows],
-            restart=restart,
-            seed=seed,
-            samples=samples[rows],
-            random_start=random_start,
-            start=start,
-        )
+    for restart, rows, clean, points in starts(
+        images,
+        best,
+        threat=threat,
+        eps=eps,
+        restarts=restarts,
+        seed=seed,
+        samples=samples,
+        random_start=random_start,
+        start=start,
+        early_stop=early_stop,
+    ):
         for step in range(steps + 1):
             if budget.stop():
                 break
@@ -92,7 +87,8 @@ def pgd(
                 rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
                 if rows.shape[0] == 0:
                     break
-            points = admissible(points + threat.step(gradient, step_size[rows]), clean, threat, eps[rows])
+            move = threat.step(gradient, step_size[rows], points=points, eps=eps[rows])
+            points = admissible(points + move, clean, threat, eps[rows])
             if keep == "last" and step + 1 == steps:
                 break
     return best if keep == "worst" else best._replace(images=points)

@@ -8,7 +8,7 @@ from typing import Protocol
 from probes import random
 from probes.arrays import Array, indices, namespace, where_sample
 from probes.attacks.result import AttackResult, OnQuery, Queried, keep_worst, nothing_found
-from probes.attacks.square_moves import L2Windows, LinfSquares
+from probes.attacks.square_moves import LinfSquares, Windows
 from probes.budget import Budget
 from probes.objective import Query
 from probes.threat import Norm, Threat
@@ -58,7 +58,6 @@ def square(
     Args:
         query: the margin (`probes.losses.Loss.MARGIN`) is what the paper climbs.
         images: float32[N, C, H, W] in [0, 1].
-        threat: l-inf or l2.
         eps: float32[N], radius of each sample's ball; 0 gives the image back.
         queries: how many a restart asks about a sample, the first pattern included. The squares shrink on the
             paper's schedule of 10000, scaled to this number.
@@ -69,8 +68,7 @@ def square(
         on_query: told about every query.
 
     Raises:
-        ValueError: if queries or restarts is not positive, first_share not in (0, 1], or the threat has no
-            Square attack.
+        ValueError: if queries or restarts is not positive, or first_share not in (0, 1].
     """
     if queries < 1 or restarts < 1:
         raise ValueError(f"queries and restarts must be at least 1, not {queries} and {restarts}")
@@ -124,7 +122,5 @@ def _share(first: float, progress: float) -> float:
 
 
 def _moves_within(norm: Norm) -> Moves:
-    moves: dict[str, Moves] = {"linf": LinfSquares(), "l2": L2Windows()}
-    if norm not in moves:
-        raise ValueError(f"there is no Square attack for norm {norm!r}; accepted are: {', '.join(moves)}")
+    moves: dict[Norm, Moves] = {"linf": LinfSquares(), "l2": Windows(2), "l1": Windows(1)}
     return moves[norm]

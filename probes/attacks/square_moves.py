@@ -1,4 +1,5 @@
-"""How the Square attack moves (arXiv 1912.00049): algorithm 2 for l-inf, algorithm 3 for l2.
+"""How the Square attack moves: for l-inf and l2 by algorithms 2 and 3 of arXiv 1912.00049, for l1 as in l2
+with the changes of arXiv 2103.01208.
 
 Every sample has its own squares, drawn from its own random numbers.
 """
@@ -7,18 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import array_api_compat
 import numpy as np
 
 from probes import random
-from probes.arrays import Array, namespace, per_sample
-from probes.threat import L2
+from probes.arrays import Array, flatten, namespace, per_sample
+from probes.threat import L1, L2, admissible
 
 _TINY = 1e-12
 _TILES = 5
-"""The first l2 pattern is a grid of this many tiles a side."""
+"""The first pattern in l2 and l1 is a grid of this many tiles a side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,16 @@ class LinfSquares:
 
 
 @dataclass(frozen=True, slots=True)
-class L2Windows:
+class Windows:
     """Tiles at first; then each move empties one window and spends its norm, and what the ball has left, on a
-    bump of two signs in another."""
+    bump of two signs in another.
+
+    In l1 every channel spends what all channels have together, and the projection on ball and box, which
+    leaves the largest changes, takes the excess away.
+    """
+
+    power: Literal[1, 2]
+    """1 for l1, 2 for l2."""
 
     def first(self, clean: Array, eps: Array, *, seed: int, samples: Array, restart: int) -> Array:
         xp = namespace(clean)
@@ -55,12 +63,12 @@ class L2Windows:
         down, across = height // side, width // side
         uniform = random.uniform(clean[:, :, :down, :across], seed=seed, samples=samples, restart=restart)
         rows, columns = _places(clean, down * side), _places(clean, across * side)
-        tile = _to_library(bump(side), clean)[(rows % side)[:, None], (columns % side)[None, :]]
+        tile = _to_library(bump(side, self.power), clean)[(rows % side)[:, None], (columns % side)[None, :]]
         signs = _signs(uniform)[:, :, (rows // side)[:, None], (columns // side)[None, :]]
         delta = xp.zeros_like(clean)
         top, left = (height - down * side) // 2, (width - across * side) // 2
         delta[:, :, top : top + down * side, left : left + across * side] = tile * signs
-        return xp.clip(clean + L2().step(delta, eps), 0.0, 1.0)
+        return self._filling(delta, clean, eps)
 
     def numbers(self, channels: int) -> int:
         return 5 + channels
@@ -75,35 +83,54 @@ class L2Windows:
         delta, nothing = points - clean, xp.zeros_like(clean)
         old = xp.where(filled.inside, delta, nothing)
         both = xp.where(filled.inside | emptied.inside, delta, nothing)
-        unused = xp.clip(eps**2 - L2().size(delta) ** 2, min=0.0)
-        available = xp.sqrt(_channel_norm(both) ** 2 + per_sample(unused, clean) / clean.shape[1])
+        unused = xp.clip(eps**self.power - xp.sum(abs(flatten(delta)) ** self.power, axis=1), min=0.0)
+        available = self._channel_sum(both) + per_sample(unused, clean) / clean.shape[1]
         signs = _signs(uniform[:, 5:])[:, :, None, None]
-        new = signs * filled.pattern(bump(side), transposed=uniform[:, 4] < 0.5)
-        new = new + old / (_channel_norm(old) + _TINY)
-        new = new / (_channel_norm(new) + _TINY) * available
+        new = signs * filled.pattern(bump(side, self.power), transposed=uniform[:, 4] < 0.5)
+        new = new + old / (self._channel_norm(old) + _TINY)
+        spent = available**0.5 if self.power == 2 else available * clean.shape[1]
+        new = new / (self._channel_norm(new) + _TINY) * spent
         delta = xp.where(filled.inside, new, xp.where(emptied.inside, nothing, delta))
-        # Exactly on the sphere again: clipping to the box shortened what came before.
-        return xp.clip(clean + L2().step(delta, eps), 0.0, 1.0)
+        return self._filling(delta, clean, eps)
+
+    def _filling(self, delta: Array, clean: Array, eps: Array) -> Array:
+        """Points whose perturbation fills the ball: clipping to the box shortened what came before."""
+        xp = namespace(clean)
+        if self.power == 2:
+            return xp.clip(clean + L2().step(delta, eps), 0.0, 1.0)
+        longer = xp.clip(eps / xp.clip(L1().size(delta), min=_TINY), min=1.0)
+        return admissible(clean + delta * per_sample(longer, clean), clean, L1(), eps)
+
+    def _channel_sum(self, delta: Array) -> Array:
+        """float32[M, C, 1, 1]."""
+        return namespace(delta).sum(abs(delta) ** self.power, axis=(2, 3), keepdims=True)
+
+    def _channel_norm(self, delta: Array) -> Array:
+        return self._channel_sum(delta) ** (1 / self.power)
 
 
-def bump(side: int) -> Array:
-    """A square of two halves of opposite sign, each a heap of concentric squares, of l2 norm 1 (figure 3):
-    float32[side, side]."""
+def bump(side: int, power: Literal[1, 2]) -> Array:
+    """A square of two halves of opposite sign, each a heap of concentric squares, of l2 (l1) norm 1 (figure
+    3): float32[side, side]."""
     upper = side // 2
-    pattern = np.concatenate([_heap(upper, side), -_heap(side - upper, side)])
-    return (pattern / np.sqrt(np.sum(pattern**2))).astype(np.float32)
+    pattern = np.concatenate([_heap(upper, side, power), -_heap(side - upper, side, power)])
+    return np.asarray(_normed(pattern, power), dtype=np.float32)
 
 
-def _heap(height: int, width: int) -> Array:
+def _heap(height: int, width: int, power: Literal[1, 2]) -> Array:
     """sum of 1 / (j + 1)^2 over j = d, ..., n at distance d (largest coordinate) from the middle, of norm 1:
-    float64[height, width]."""
+    float64[height, width]. In l1 heaps are steeper, by the fourth power."""
     middle_row, middle_column = height // 2, width // 2
     rings = max(middle_row, middle_column) + 1
     down, across = np.abs(np.arange(height) - middle_row), np.abs(np.arange(width) - middle_column)
-    terms = 1.0 / np.arange(1, rings + 1) ** 2
+    terms = 1.0 / np.arange(1, rings + 1) ** (2 if power == 2 else 4)
     levels = np.cumsum(terms[::-1])[::-1]
     heap = levels[np.maximum(down[:, None], across[None, :])]
-    return heap / np.sqrt(np.sum(heap**2)) if heap.size else heap
+    return _normed(heap, power) if heap.size else heap
+
+
+def _normed(pattern: Array, power: int) -> Array:
+    return pattern / np.sum(np.abs(pattern) ** power) ** (1 / power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +174,6 @@ def _signs(uniform: Array) -> Array:
     xp = namespace(uniform)
     ones = xp.ones_like(uniform)
     return xp.where(uniform < 0.5, -ones, ones)
-
-
-def _channel_norm(delta: Array) -> Array:
-    """float32[M, C, 1, 1]."""
-    xp = namespace(delta)
-    return xp.sqrt(xp.sum(delta**2, axis=(2, 3), keepdims=True))
 
 
 def _places(like: Array, count: int) -> Array:

@@ -57,7 +57,7 @@ def test_missing_field_is_named(field: str) -> None:
         (("input", "resize"), 2),
         (("input", "colour"), "blue"),
         (("threat", "eps"), 0.0),
-        (("threat", "norm"), "l1"),
+        (("threat", "norm"), "l0"),
         (("provenance", "created"), "yesterday"),
         (("metrics",), [{"name": "clean", "accuracy": 1.2, "n": 10}]),
         (("metrics",), [{"name": "pgd", "accuracy": 0.2, "n": 10, "norm": "linf"}]),

@@ -42,7 +42,10 @@ def not_below(mine: Array, theirs: Array) -> bool:
     return float(mine.mean()) >= float(theirs.mean()) - 2 * math.sqrt(2 * pooled * (1 - pooled) / COUNT)
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 1 / 255), ("linf", 2 / 255), ("l2", 0.1), ("l2", 0.2)])
+@pytest.mark.parametrize(
+    ("norm", "eps"),
+    [("linf", 1 / 255), ("linf", 2 / 255), ("l2", 0.1), ("l2", 0.2), ("l1", 1.0), ("l1", 2.0)],
+)
 @pytest.mark.parametrize(("loss", "name"), [(Loss.CROSS_ENTROPY, "ce"), (Loss.DLR, "dlr")])
 def test_our_apgd_succeeds_no_less_often(
     target: tuple[Any, Array, Array], norm: str, eps: float, loss: Loss, name: str
@@ -63,7 +66,7 @@ def test_our_apgd_succeeds_no_less_often(
     assert float(mine.mean()) >= float(theirs.mean()) - 0.02
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 2 / 255), ("linf", 4 / 255), ("l2", 0.4)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 2 / 255), ("linf", 4 / 255), ("l2", 0.4), ("l1", 8.0)])
 def test_our_square_succeeds_no_less_often(target: tuple[Any, Array, Array], norm: str, eps: float) -> None:
     network, images, labels = target
     library = SquareAttack(network, norm=norm.capitalize(), eps=eps, n_queries=199, seed=0, device="cpu")
@@ -82,8 +85,16 @@ def test_our_square_succeeds_no_less_often(target: tuple[Any, Array, Array], nor
 
 
 # foolbox 3.3.4 does not project in its l2 FMN (norms are divided by themselves), so DDN stands in for it.
-@pytest.mark.parametrize(("norm", "attack"), [("linf", "LInfFMNAttack"), ("l2", "DDNAttack")])
-@pytest.mark.parametrize("steps", [20, 100])
+@pytest.mark.parametrize(
+    ("norm", "attack", "steps"),
+    [
+        ("linf", "LInfFMNAttack", 20),
+        ("linf", "LInfFMNAttack", 100),
+        ("l2", "DDNAttack", 20),
+        ("l2", "DDNAttack", 100),
+        ("l1", "L1FMNAttack", 20),
+    ],
+)
 def test_our_fmn_comes_no_less_near(
     target: tuple[Any, Array, Array], norm: str, attack: str, steps: int
 ) -> None:

@@ -11,7 +11,7 @@ from probes.ball import distances, inside, norms
 from probes.eight_bit import eight_bit_distance, from_levels, is_eight_bit, round_inside, to_levels
 from probes.threat import Norm
 
-NORMS: list[Norm] = ["linf", "l2"]
+NORMS: list[Norm] = ["linf", "l2", "l1"]
 
 
 def point_in_ball(seed: int, radius: float, norm: Norm, clean: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_rounding_from_any_image_is_inside_or_none(seed: int, radius: float, nor
 def test_a_ball_with_room_gets_the_nearest_levels(norm: Norm) -> None:
     clean = np.full((3, 4, 4), 128 / 255, dtype=np.float32)
     point = np.random.default_rng(0).random((3, 4, 4), dtype=np.float32)
-    rounded = round_inside(point, clean, 10.0, norm)
+    rounded = round_inside(point, clean, 48.0, norm)
     assert rounded is not None
     np.testing.assert_array_equal(rounded, to_levels(point))
 
@@ -69,6 +69,14 @@ def test_l2_spends_its_room_where_rounding_gains_most() -> None:
     rounded = round_inside(point, clean, 1.1 / 255, "l2")
     assert rounded is not None
     assert rounded.tolist() == [[[100, 101]]]
+
+
+def test_l1_spends_its_room_where_rounding_gains_most() -> None:
+    clean = np.full((1, 1, 3), 100 / 255, dtype=np.float32)
+    point = np.asarray([[[100.6, 100.9, 99.3]]], dtype=np.float32) / np.float32(255)
+    rounded = round_inside(point, clean, 2.3 / 255, "l1")
+    assert rounded is not None
+    assert rounded.tolist() == [[[100, 101, 99]]]
 
 
 def test_a_ball_without_a_grid_point_gives_none() -> None:

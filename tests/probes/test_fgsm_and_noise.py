@@ -9,7 +9,7 @@ from probes.attacks.fgsm import fgsm, noise_fgsm
 from probes.attacks.noise import random_noise
 from probes.ball import norms
 from probes.objective import untargeted
-from probes.threat import L2, Linf, Threat
+from probes.threat import L1, L2, Linf, Threat
 from tests.probes.models import Convert, grey, images, network, on, predicted, two_class
 
 
@@ -38,7 +38,7 @@ def test_noise_fgsm_steps_from_a_point_twice_as_far_away(convert: Convert) -> No
     assert 0.2 < farthest <= 0.3 + 1e-6
 
 
-@pytest.mark.parametrize("threat", [Linf(), L2()], ids=lambda threat: threat.norm)
+@pytest.mark.parametrize("threat", [Linf(), L2(), L1()], ids=lambda threat: threat.norm)
 def test_noise_stays_in_the_ball_and_more_draws_never_find_less(convert: Convert, threat: Threat) -> None:
     model, batch = network(), images(4)
     labels, radii = convert(predicted(model, batch)), convert(np.full((4,), 0.3, dtype=np.float32))

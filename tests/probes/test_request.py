@@ -14,7 +14,7 @@ from probes.request import ProbeError, ProbeRequest
 @pytest.mark.parametrize(
     ("options", "field", "hint"),
     [
-        ({"norm": "l1"}, "norm", "linf, l2"),
+        ({"norm": "l0"}, "norm", "linf, l2, l1"),
         ({"loss": "mse"}, "loss", "auto, cross-entropy, margin, dlr"),
         ({"evidence": "none"}, "evidence", "quick, full"),
         ({"include": frozenset({"noise"})}, "include", "adversarial, difference"),
@@ -22,6 +22,7 @@ from probes.request import ProbeError, ProbeRequest
         ({"eps": (0.1, -0.1)}, "eps", "0 to 1"),
         ({"eps": (1.5,)}, "eps", "0 to 1"),
         ({"eps": (math.nan,)}, "eps", "0 to 1"),
+        ({"norm": "l1", "eps": (-1.0,)}, "eps", "0 or more"),
         ({"norm": "l2", "eps": (math.inf,)}, "eps", "0 or more"),
         ({"max_eps": 0.0}, "max_eps", "above 0"),
         ({"max_eps": 2.0}, "max_eps", "0 to 1"),
@@ -46,6 +47,9 @@ def test_the_search_ends_where_it_is_told_or_at_a_default_that_grows_with_the_im
     assert ProbeRequest().search_end(3072) == 0.25
     assert ProbeRequest(norm="l2").search_end(3072) == pytest.approx(4.99, abs=0.01)
     assert ProbeRequest(norm="l2").search_end(4 * 3072) == pytest.approx(2 * 4.99, abs=0.02)
+    assert ProbeRequest(norm="l1").search_end(3072) == pytest.approx(119.7, abs=0.1)
+    # Never beyond what two images of so many values can be apart.
+    assert ProbeRequest(norm="l1").search_end(3) == 3.0
 
 
 def test_the_bound_grows_with_what_is_asked() -> None:

@@ -56,6 +56,15 @@ def test_every_parameter_arrives(manifest: Manifest) -> None:
     assert probe_deadline_s({"deadline_ms": "1500"}, SETTINGS) == 1.5
 
 
+def test_each_norm_has_its_own_cap(manifest: Manifest) -> None:
+    capped = Settings(probe_max_eps_linf=0.1, probe_max_eps_l2=1.5, probe_max_eps_l1=20.0)
+    for norm, cap in (("linf", 0.1), ("l2", 1.5), ("l1", 20.0)):
+        assert probe_request({"norm": norm, "eps": str(cap)}, manifest, capped).eps == (cap,)
+        with pytest.raises(Problem, match=f"from 0 to {cap:g}"):
+            probe_request({"norm": norm, "eps": str(1.01 * cap)}, manifest, capped)
+    assert probe_request({"norm": "l1"}, manifest, capped).max_eps == 20.0
+
+
 def test_eps_zero_is_the_plain_prediction(manifest: Manifest) -> None:
     assert _probe(manifest, eps="0").eps == (0.0,)
 
@@ -81,7 +90,7 @@ def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
         ("eps", "9" * 100_000, "from 0 to 0.5"),
         ("max_eps", "0", "above 0"),
         ("max_eps", "0.9", "from 0 to 0.5"),
-        ("norm", "l1", "linf, l2"),
+        ("norm", "l0", "linf, l2, l1"),
         ("loss", "hinge", "margin"),
         ("steps", "0", "from 1 to 200"),
         ("steps", "1e3", "from 1 to 200"),

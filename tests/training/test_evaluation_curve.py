@@ -30,9 +30,10 @@ def test_sizes_are_quarters_and_then_grow_by_ratios_until_any_image_can_be_grey(
     assert sizes(0.6, 0.5) == pytest.approx([0.15, 0.3, 0.45, 0.6])
 
 
-def test_grey_is_half_of_the_range_in_linf_and_its_length_in_l2() -> None:
+def test_grey_is_half_of_the_range_in_linf_and_its_length_in_l2_and_l1() -> None:
     assert largest_eps("linf", 3072) == 0.5
     assert largest_eps("l2", 3072) == pytest.approx(27.713, abs=1e-3)
+    assert largest_eps("l1", 3072) == 1536.0
 
 
 def test_the_curve_of_a_sound_model_falls_to_nothing_and_noise_lies_above(images: LabelledImages) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import count, takewhile
 
 from torch import Tensor
 
-from probes.threat import Norm
+from probes.threat import Norm, diameter
 from training.classifier import TorchClassifier
 from training.evaluation.attacks import Attack, noise_attack, pgd_attack
 from training.evaluation.figures import Curve, CurvePoint
@@ -25,7 +24,7 @@ Under = Callable[[str, Attack, Tensor, float], Tensor]
 
 def largest_eps(norm: Norm, values: int) -> float:
     """The eps that can turn any image of `values` values grey."""
-    return GREY if norm == "linf" else GREY * math.sqrt(values)
+    return GREY * diameter(norm, values)
 
 
 def sizes(eps: float, largest: float) -> tuple[float, ...]:

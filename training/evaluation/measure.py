@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from probes.attacks.result import OnStep
+from probes.threat import diameter
 from training.classifier import TorchClassifier
 from training.evaluation.attacks import (
     Attack,
@@ -35,7 +34,7 @@ _CHECK_STEPS = 20
 _CHECK_IMAGES = 200
 """The checks at other eps and of the control look for gross failures, so few images do."""
 _CHECK_EPS = (0.1, 0.2, 0.5)
-"""Beyond any claim: the last can turn every image grey. In l2, times the root of its number of values."""
+"""Beyond any claim: the last can turn every image grey. Times the largest distance of two images."""
 
 
 class Measurement:
@@ -173,7 +172,7 @@ class Measurement:
 
     def _by_eps(self) -> tuple[tuple[float, float], ...]:
         few, norm, eps = self._few(), self._request.norm, self._request.eps
-        scale = 1.0 if norm == "linf" else math.sqrt(self._test.images[0].numel())
+        scale = diameter(norm, self._test.images[0].numel())
         found = []
         for size in (eps / 2, eps, *(scale * share for share in _CHECK_EPS)):
             attack = pgd_attack(

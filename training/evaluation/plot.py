@@ -15,7 +15,8 @@ def draw_curve(curve: Curve, *, title: str, trained_eps: float | None) -> Drawin
     """Accuracy in per cent under attack (line, with its 95% band) and under noise of the same size (dashed).
 
     The lines differ in stroke and marker, so the picture can be read without colours. An l-inf eps is in
-    units of 1/255 of the range of a pixel, an l2 eps is the length over all values of an image in [0, 1].
+    units of 1/255 of the range of a pixel, an l2 or l1 eps is the length over all values of an image in
+    [0, 1].
 
     Args:
         trained_eps: marked by a vertical line, in [0, 1] pixels; None marks nothing.
@@ -50,7 +51,7 @@ def draw_curve(curve: Curve, *, title: str, trained_eps: float | None) -> Drawin
             scale * trained_eps, color="black", linestyle=":", label=f"trained for {scale * trained_eps:.3g}"
         )
     unit = "1/255 of the pixel range" if curve.norm == "linf" else "length, pixels in [0, 1]"
-    axes.set_xlabel(f"ε, {'l∞' if curve.norm == 'linf' else 'l2'} [{unit}]")
+    axes.set_xlabel(f"ε, {'l∞' if curve.norm == 'linf' else curve.norm} [{unit}]")
     axes.set_ylabel(f"accuracy [%] on {curve.n} test images")
     axes.set_xlim(0.0, max(eps[-1], 0.0 if trained_eps is None else scale * trained_eps) * 1.02)
     axes.set_ylim(0.0, 100.0)

@@ -23,9 +23,10 @@ from probes.threat import diameter
 
 NOISE_DRAWS = 4
 HUGE_EPS = 0.5
-"""In multiples of the distance between black and white: half the range turns any image into plain grey (Carlini et al., arXiv 1902.06705, section 5.2)."""
+"""In multiples of the distance between black and white: it turns any image into plain grey (Carlini et al.,
+arXiv 1902.06705, section 5.2)."""
 HUGE_STEPS = 10
-QUERIES: dict[Evidence, tuple[int, int]] = {"quick": (25, 4), "full": (250, 8)}
+QUERIES: dict[Evidence, tuple[int, int]] = {"quick": (30, 2), "full": (250, 8)}
 """Queries of each run of the query-only attack, and runs, which stand side by side in a batch."""
 
 

@@ -18,8 +18,9 @@ RESOLUTION = 0.01
 RIVALS = 2
 """How many of the next likely classes the first search aims at, each by itself."""
 ROUNDS = 4
-RUNGS = (0.5, 0.8)
-"""Where the curve gets points below the smallest example, in multiples of its distance."""
+RUNGS, RUNG_STEPS = (0.5, 0.8), 5
+"""Where the curve gets points below the smallest example, in multiples of its distance, and their few steps:
+these balls lie inside the one that is attacked in full."""
 EIGHT_BIT_RUNGS = 4
 EIGHT_BIT_STEPS = 10
 
@@ -42,7 +43,7 @@ def bracket(ladder: Ladder, findings: Findings) -> Bracket:
 def search(
     ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int, restarts: int
 ) -> None:
-    """Looks for the nearest example up to `max_eps`, then attacks just below it, and `verdict_eps`, in full.
+    """Looks for the nearest example up to `max_eps`, and attacks just below it, and `verdict_eps`, in full.
 
     FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
     then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
@@ -51,7 +52,7 @@ def search(
     findings, target = ladder.findings, ladder.findings.goal.target
     towards = [UNTARGETED, *rivals[:RIVALS]] if target is None else [target]
     approach(ladder, towards, steps=steps, max_eps=max_eps)
-    for number in range(ROUNDS):
+    for _ in range(ROUNDS):
         example = findings.smallest()
         if example is None:
             claims = {verdict_eps, max_eps}
@@ -61,14 +62,14 @@ def search(
             }
         runs = dict.fromkeys(claims - set(ladder.tested(restarts)), restarts)
         if not runs or ladder.budget.stop():
-            return
-        if number == 0:
-            end = max_eps if example is None else example.eps
-            runs = dict.fromkeys((factor * end for factor in RUNGS), 1) | runs
+            break
         ladder.climb(runs, steps=steps)
         nearer = findings.smallest()
         if nearer is not None and (example is None or nearer.eps < example.eps):
             refine(ladder)
+    example = findings.smallest()
+    end = max_eps if example is None else example.eps
+    ladder.climb(dict.fromkeys((factor * end for factor in RUNGS), 1), steps=min(steps, RUNG_STEPS))
 
 
 def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
@@ -84,9 +85,11 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
 
 def search_bound(*, steps: int, restarts: int) -> tuple[int, int]:
     """The most gradient evaluations that `search` and `search_eight_bit` together take, and the most runs."""
-    begin, rounds = 1 + RIVALS + len(RUNGS), ROUNDS * 2 * restarts
+    begin, rounds = 1 + RIVALS, ROUNDS * 2 * restarts
     short = ROUNDS * (REFINING_STEPS + 1) + EIGHT_BIT_RUNGS * (min(steps, EIGHT_BIT_STEPS) + 1)
-    return (begin + rounds) * (steps + 1) + short, begin + rounds + ROUNDS + EIGHT_BIT_RUNGS
+    short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
+    runs = begin + rounds + ROUNDS + len(RUNGS) + EIGHT_BIT_RUNGS
+    return (begin + rounds) * (steps + 1) + short, runs
 
 
 def _eight_bit_rungs(flipped: float, norm: Norm) -> list[float]:

@@ -27,7 +27,7 @@ def approach(ladder: Ladder, towards: Sequence[int], *, steps: int, max_eps: flo
     """
     rows = batch_rows(ladder.findings.clean)
     for first in range(0, len(towards), rows):
-        _hand_over(ladder, nearest(ladder, towards[first : first + rows], steps=steps, max_eps=max_eps))
+        hand_over(ladder, nearest(ladder, towards[first : first + rows], steps=steps, max_eps=max_eps))
 
 
 def refine(ladder: Ladder) -> None:
@@ -46,7 +46,7 @@ def refine(ladder: Ladder) -> None:
         step_size=CLOSE,
         gamma=CLOSE_GAMMA,
     )
-    _hand_over(ladder, found)
+    hand_over(ladder, found)
 
 
 def nearest(
@@ -103,7 +103,8 @@ def nearest(
     )
 
 
-def _hand_over(ladder: Ladder, found: Nearest) -> None:
+def hand_over(ladder: Ladder, found: Nearest) -> None:
+    """The served classifier is asked about what was found."""
     reached = found.adversarial
     if np.any(reached):
         # FMN measures in float32.

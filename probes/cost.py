@@ -11,8 +11,8 @@ from probes.request import ProbeRequest
 from probes.smoothing import certificate_evaluations
 
 _CONFIRMED = 4
-"""Forward passes that one run of an attack can be followed by: its example or its worst point, on floats and
-rounded to 8 bits; and once more for the goal of a single class."""
+"""Forward passes that one run of an attack can be followed by: its example and its worst point, on floats and
+rounded to 8 bits."""
 _SINGLE = 8
 """Forward passes of what is asked once: the clean image, alone and rounded, repetitions, a single step."""
 FORWARD = 1 / 3

@@ -81,11 +81,9 @@ class Findings:
         self._classifier = classifier
         self._budget = budget
 
-    def aside(self, goal: Goal | None = None) -> Findings:
-        """New, empty findings about the same image, for what must not mix with these, or for another goal."""
-        return Findings(
-            self._classifier, self.clean, goal=goal or self.goal, norm=self.norm, budget=self._budget
-        )
+    def aside(self) -> Findings:
+        """New, empty findings about the same image, for what must not mix with these."""
+        return Findings(self._classifier, self.clean, goal=self.goal, norm=self.norm, budget=self._budget)
 
     def logits(self, images: Array) -> Array:
         """Logits [M, K] of the served classifier, in bounded batches. Counted, never refused: confirming a

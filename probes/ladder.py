@@ -87,8 +87,6 @@ class Ladder:
         self.seed = seed
         self.on_step = on_step
         self.climbs: list[Climb] = []
-        self.attacked: set[float] = set()
-        """The eps that runs were started at."""
         self.completed: dict[float, int] = {}
         """How many runs took all their steps in vain, by eps."""
         self._aims = aims
@@ -140,7 +138,6 @@ class Ladder:
             climb = self._batch(open_runs, steps=steps, start=start, eight_bit=eight_bit, findings=target)
             if target is self.findings and not eight_bit:
                 self.climbs.append(climb)
-                self.attacked.update(float(eps) for eps in climb.eps)
                 for eps in climb.eps[climb.completed]:
                     if target.flipped(eps):
                         continue

@@ -12,13 +12,13 @@ from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Classifier
 from probes.controls import noise_margins
-from probes.every_class import every_class
+from probes.every_class import approach_each, class_distances
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder, aims
 from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, search, search_eight_bit
 from probes.prediction import predictions
-from probes.report import Check, ClassDistance, MinimalEps, ProbeReport, Spent
+from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import requested_certificate
 from probes.threat import diameter, threat_named
@@ -79,13 +79,12 @@ def probe(
     ladder = _ladder(classifier, findings, rivals, request, budget, progress)
     checks: list[Check] = []
     noise: dict[float, float | None] = {}
-    classes: tuple[ClassDistance, ...] | None = None
     already_reached = findings.flipped(0.0)
     if already_reached:
         checks.append(_already_reached(request))
     elif verdict_eps > 0 and not budget.stop():
         if request.every_class:
-            classes = every_class(ladder, rivals, steps=request.steps, max_eps=searched)
+            approach_each(ladder, rivals, steps=request.steps, max_eps=searched)
         _attack(ladder, rivals, request, searched=searched, verdict_eps=verdict_eps)
         radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
         noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
@@ -135,7 +134,7 @@ def probe(
             exhausted=exhausted,
         ),
         evidence=tuple(checks),
-        classes=classes,
+        classes=class_distances(findings, rivals) if request.every_class else None,
         images=summary.images(findings, request),
         certificate=certificate,
     )

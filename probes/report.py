@@ -98,8 +98,7 @@ class Images:
 class ProbeReport:
     """The answer to a probe.
 
-    `classes`, nearest first, is None if it was not asked for or nothing was attacked, `certificate` if it was
-    not asked for.
+    `classes`, nearest first, and `certificate` are None if they were not asked for.
     """
 
     prediction: Prediction

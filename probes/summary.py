@@ -10,12 +10,12 @@ from probes.request import ProbeRequest
 
 
 def radii(ladder: Ladder, request: ProbeRequest, *, verdict_eps: float) -> list[float]:
-    """The eps of the curve, ascending: what was asked, or, in a search, 0, every eps attacked, the nearest
-    example's, and the verdict's."""
+    """The eps of the curve, ascending: what was asked, or, in a search, 0, every eps attacked in vain, the
+    nearest example's, and the verdict's."""
     if request.eps is not None:
         return sorted(set(request.eps))
     example = ladder.findings.smallest()
-    return sorted({0.0, *ladder.attacked, verdict_eps, *([] if example is None else [example.eps])})
+    return sorted({0.0, *ladder.completed, verdict_eps, *([] if example is None else [example.eps])})
 
 
 def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> CurvePoint:

@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     report: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("threads", "rounds", "steps", "clock")
-    } | {"pgd": [], "smallest_eps": None}
+    } | {"pgd": [], "smallest_eps": []}
     with tempfile.TemporaryDirectory() as folder:
         subjects = {BUNDLED: bundled()}
         if RESNET in arguments.models:
@@ -107,7 +107,7 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
             _print_pgd(row)
         if subject.name == BUNDLED and arguments.smallest_eps:
             count = arguments.smallest_eps
-            result = smallest_eps.compare(
+            for result in smallest_eps.compare(
                 engine,
                 subject.network,
                 images[:count],
@@ -115,9 +115,9 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
                 trained_eps=EPS,
                 rounds=arguments.rounds,
                 clock=CLOCKS[arguments.clock],
-            )
-            report["smallest_eps"] = asdict(result)
-            print(f"\nsmallest eps, {result}", flush=True)
+            ):
+                report["smallest_eps"].append(asdict(result))
+                _print_smallest(result)
 
 
 def _faster_format(subject: Subject, images: Tensor, labels: Tensor, arguments: argparse.Namespace) -> str:
@@ -145,6 +145,16 @@ def _print_pgd(row: dict[str, Any]) -> None:
     for name, seconds in row["seconds"].items():
         print(f"  {name:18s} {1000 * seconds:10.1f} ms   {row['times_ours'][name]:6.2f} times ours")
     print(f"  our loop over the bare gradient calls: {row['loop_overhead']:+.1%}", flush=True)
+
+
+def _print_smallest(result: smallest_eps.SmallestEps) -> None:
+    enough = f"{result.fmn_steps} steps" if result.fmn_steps else "more steps than were tried"
+    print(
+        f"\nsmallest eps of {result.images} image(s), {result.way}: {result.our_eps:.5f} in "
+        f"{1000 * result.our_seconds:.1f} ms; foolbox's FMN needs {enough} for that: {result.fmn_eps:.5f} in "
+        f"{1000 * result.fmn_seconds:.1f} ms, {result.ratio:.2f} times ours",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.probe_speed import pgd
-from benchmarks.probe_speed.smallest_eps import STEP_COUNTS, enough_steps
+from benchmarks.probe_speed.smallest_eps import STEP_COUNTS, compare, enough_steps, geometric_mean
 from benchmarks.probe_speed.subjects import Subject, bundled
 from benchmarks.probe_speed.timing import Times, interleaved
 from engines.load import EngineOptions, load_engine
@@ -71,16 +71,37 @@ def test_no_rounds_are_refused(rounds: int, repeats: int) -> None:
         interleaved({}, rounds=rounds, repeats=repeats)
 
 
-def test_equal_quality_takes_the_fewest_steps() -> None:
-    asked: list[int] = []
+def test_as_few_steps_as_reach_the_quality() -> None:
+    after = {steps: 1.0 / steps for steps in STEP_COUNTS}
+    assert enough_steps(after, 1 / 50) == 50
+    assert enough_steps(after, 1e-9) is None
+    assert geometric_mean([0.01, 0.04]) == pytest.approx(0.02)
+    assert geometric_mean([0.01, float("inf")]) == float("inf")
 
-    def eps_after(steps: int) -> float:
-        asked.append(steps)
-        return 1.0 / steps
 
-    assert enough_steps(eps_after, 1 / 50) == (50, 1 / 50)
-    assert asked == [steps for steps in STEP_COUNTS if steps <= 50]
-    assert enough_steps(lambda _: 1.0, 0.5) == (None, 1.0)
+def test_the_smallest_eps_of_both_is_one_of_the_same_network(subject: Subject, images: torch.Tensor) -> None:
+    pytest.importorskip("foolbox")
+    labels = subject.network(images).argmax(dim=1)[:2]
+    clock = iter(range(10_000))
+    with closing(load_engine(subject.bundle, EngineOptions(engine="cpu", threads=1))) as engine:
+        ways = list(
+            compare(
+                engine,
+                subject.network,
+                images[:2],
+                labels,
+                trained_eps=8 / 255,
+                rounds=1,
+                clock=lambda: float(next(clock)),
+                step_counts=(5, 10),
+            )
+        )
+    assert [way.way for way in ways] == ["probe", "fmn, 20 steps"]
+    for way in ways:
+        assert 0.0 < way.our_eps < 1.0 and way.fmn_eps > 0.0
+        assert way.fmn_steps is None or way.fmn_eps <= way.our_eps
+        assert (way.our_seconds, way.fmn_seconds, way.ratio) == (1.0, 1.0, 1.0)
+    assert ways[0].our_eps <= ways[1].our_eps * 1.001
 
 
 def test_ours_and_the_bare_calls_ask_for_as_many_gradients(subject: Subject, images: torch.Tensor) -> None:

@@ -67,8 +67,8 @@ _STRONGEST = """\
 
 Accuracy under l-inf, eps 8/255:
 
-* `probe`: a probe of the served model with `evidence=full`, 50 steps and 10 restarts; then, while it finds
-  nothing, one towards each other class with 2 restarts.
+* `probe`: a probe of the served model with `evidence=full`, 50 steps and 11 restarts, which climb the margin,
+  the cross-entropy, and the margin towards each of the nine other classes.
 * `ensemble`: our attacks in torch, each on what those before left: PGD-50 on the cross-entropy with 10
   restarts, APGD-100 on the margin, APGD-100 on the DLR loss towards each other class.
 * `autoattack`: standard AutoAttack of pyautoattack."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.agreement.ensemble import APGD_STEPS, PGD_RESTARTS, PGD_STEPS, run_ensemble
 from benchmarks.agreement.journal import Journal, continue_journal
 from benchmarks.agreement.layout import Arm, strongest_file
-from benchmarks.agreement.probing import RESTARTS, STEPS, TARGETED_RESTARTS, run_probes
+from benchmarks.agreement.probing import RESTARTS, STEPS, run_probes
 from benchmarks.agreement.subject import SEED, Subject
 from training.evaluation.attacks import TestImages
 from training.evaluation.autoattack import STANDARD, run_library
@@ -73,7 +73,7 @@ _ATTACKS: dict[Arm, _Attack] = {
     "probe": _Attack(
         run=_probes,
         batch=10,
-        settings={"steps": STEPS, "restarts": RESTARTS, "targeted_restarts": TARGETED_RESTARTS},
+        settings={"steps": STEPS, "restarts": RESTARTS},
     ),
 }
 

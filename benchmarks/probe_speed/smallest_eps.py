@@ -33,8 +33,8 @@ class SmallestEps:
     """One way of ours beside foolbox's FMN. Seconds are for one image, medians over the images.
 
     An eps is the geometric mean over the images, so that every image counts by its own ratio.
-    `fmn_steps` is the smallest number of steps tried with which FMN's is not larger than ours; None if none is
-    enough, and then its times are those of the most steps tried, which do less.
+    `fmn_steps` is the smallest number of steps tried with which FMN's is not larger than ours; None if none
+    is enough, and then its times are those of the most steps tried, which reach less.
     """
 
     way: str

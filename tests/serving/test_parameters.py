@@ -56,6 +56,14 @@ def test_every_parameter_arrives(manifest: Manifest) -> None:
     assert probe_deadline_s({"deadline_ms": "1500"}, SETTINGS) == 1.5
 
 
+def test_every_is_each_class_unless_a_class_is_called_so(manifest: Manifest) -> None:
+    request = _probe(manifest, target="every", label="green")
+    assert (request.every_class, request.target) == (True, None)
+    named = manifest.model_copy(update={"classes": ("red", "every", "blue")})
+    request = _probe(named, target="every")
+    assert (request.every_class, request.target) == (False, 1)
+
+
 def test_each_norm_has_its_own_cap(manifest: Manifest) -> None:
     capped = Settings(probe_max_eps_linf=0.1, probe_max_eps_l2=1.5, probe_max_eps_l1=20.0)
     for norm, cap in (("linf", 0.1), ("l2", 1.5), ("l1", 20.0)):

@@ -85,6 +85,17 @@ def test_a_certificate_comes_with_the_report_when_asked_for(client: Client) -> N
     assert 0 < certificate["radius_linf"] < certificate["radius"]
 
 
+def test_every_class_has_its_own_distance(client: Client) -> None:
+    report = client.probe(IMAGE, target="every", max_eps="0.5", deadline_ms=30_000)
+
+    green, blue = report["classes"]
+    assert (green["label"], blue["label"]) == ("green", "blue")
+    assert green["flipped"] == report["minimal_eps"]["flipped"] == pytest.approx(FLIPS_AT, rel=0.05)
+    # Blue has to overtake red, which starts 130 levels above it.
+    assert blue["flipped"] == pytest.approx(65 / 255, rel=0.05)
+    assert client.probe(IMAGE, eps="4/255", deadline_ms=30_000)["classes"] is None
+
+
 def test_parameters_may_come_in_the_form(server: Server) -> None:
     parts = [("image", "a.png", IMAGE), ("eps", None, b"12/255"), ("target", None, b"blue")]
 

@@ -9,7 +9,7 @@ import numpy as np
 from probes.arrays import Array
 from probes.attacks.fmn import Nearest, fmn
 from probes.findings import batch_rows
-from probes.goal import CLAIMED
+from probes.goal import CLAIMED, decisive
 from probes.ladder import ROUNDING, Ladder
 from probes.losses import UNTARGETED, Loss, loss_and_cotangent
 from probes.objective import Evaluation
@@ -84,7 +84,7 @@ def nearest(
         logits, _, gradient = ladder.classifier.gradient(images, labels[rows], targets[rows], losses[rows])
         lead, _ = loss_and_cotangent(logits, labels[rows], targets[rows], margins[rows])
         if own_goal:
-            reached = lead > CLAIMED * np.max(np.abs(logits), axis=1)
+            reached = lead > decisive(logits, lead=CLAIMED)
         else:
             reached = goal.assess(logits, lead=CLAIMED).reached
         return Evaluation(lead, gradient, reached)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from probes.approach import REFINING_STEPS
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
-from probes.minimal_eps import EIGHT_BIT_STEPS, RUNGS, search_bound
+from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, RUNGS, search_bound
 from probes.request import ProbeRequest
 from probes.smoothing import certificate_evaluations
 
@@ -41,8 +41,9 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
         radii = len(RUNGS) + 8
     else:
         radii = len(set(request.eps))
-        runs = radii * (restarts + 1)
-        gradients = radii * (restarts * (steps + 1) + min(steps, EIGHT_BIT_STEPS) + 1)
+        runs = 1 + FIRST_RIVALS + radii * (restarts + 1)
+        gradients = (1 + FIRST_RIVALS + radii * restarts) * (steps + 1)
+        gradients += radii * (min(steps, EIGHT_BIT_STEPS) + 1)
     gradients += 1 + everyone * (steps + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
     runs += everyone + 1 + (2 * restarts if full else 0)

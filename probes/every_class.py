@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from probes.approach import CLOSE, CLOSE_GAMMA, REFINING_STEPS, hand_over, nearest
 from probes.findings import Findings, batch_rows
 from probes.ladder import Ladder
@@ -31,7 +33,8 @@ def approach_each(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps:
             step_size=CLOSE,
             gamma=CLOSE_GAMMA,
         )
-        hand_over(ladder, closer)
+        # Stopped before its first evaluation the second search knows nothing.
+        hand_over(ladder, closer if np.any(closer.adversarial) else found)
 
 
 def class_distances(findings: Findings, rivals: Sequence[int]) -> tuple[ClassDistance, ...]:

@@ -11,12 +11,16 @@ from probes.arrays import Array, full_like_samples, namespace
 from probes.losses import UNTARGETED
 
 DECISIVE = 1e-6
-"""A goal counts as reached only if it is won by more than this part of the largest logit. The margin is
-several times float32's rounding, so the same image gives the same class in a batch of another size."""
+"""A goal counts as reached only if it is won by more than this part of the logits' range, and by more than
+float32's rounding of the largest: the same image then gives the same class in a batch of another size."""
 
 CLAIMED = 1e-4
 """The lead at which an attack stops: large enough that the served classifier, whose graph rounds differently
 from the gradient's, agrees."""
+
+
+ROUNDING = 2.0**-22
+"""Two units in the last place of float32."""
 
 
 class Assessment(NamedTuple):
@@ -30,6 +34,14 @@ class Assessment(NamedTuple):
     """bool[N]."""
 
 
+def decisive(logits: Array, *, lead: float) -> Array:
+    """By how much a goal must be won, float32[N]: `lead` times the range of the logits [N, K], which does not
+    change when all of them are shifted, and their rounding, which does."""
+    xp = namespace(logits)
+    span = xp.max(logits, axis=1) - xp.min(logits, axis=1)
+    return lead * span + ROUNDING * xp.max(abs(logits), axis=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """To lose `label`, or, with a `target`, to reach it. Both are class indices."""
@@ -41,8 +53,7 @@ class Goal:
         """How far the goal is, from logits [N, K].
 
         The margin is, untargeted, the label's logit less the largest other one; targeted, the largest other
-        one less the target's. The goal is reached where that is negative by more than `lead` times the
-        largest logit.
+        one less the target's. The goal is reached where that is negative by more than `decisive`.
         """
         xp = namespace(logits)
         finite = xp.all(xp.isfinite(logits), axis=1)
@@ -53,7 +64,10 @@ class Goal:
         margin = logits[:, wanted] - xp.max(others, axis=1)
         if self.target is not None:
             margin = -margin
-        return Assessment(margin, -margin > lead * xp.max(abs(logits), axis=1), finite)
+        # The difference of two finite logits may overflow.
+        finite = finite & xp.isfinite(margin)
+        margin = xp.where(finite, margin, xp.zeros_like(margin))
+        return Assessment(margin, finite & (-margin > decisive(logits, lead=lead)), finite)
 
     def reached_by(self, index: int) -> bool:
         """Whether predicting class `index` is what the goal wants."""

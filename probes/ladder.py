@@ -89,6 +89,10 @@ class Ladder:
         self.climbs: list[Climb] = []
         self.completed: dict[float, int] = {}
         """How many runs took all their steps in vain, by eps."""
+        self.looked: set[float] = set()
+        """The eps that a few steps were taken at."""
+        self.served_margins: dict[float, float] = {}
+        """What the served classifier says of the worst point of the attack, by eps."""
         self._aims = aims
 
     def gradient(self, loss: Loss) -> Gradient:
@@ -110,6 +114,7 @@ class Ladder:
         start: Array | None = None,
         first_restart: int = 0,
         eight_bit: bool = False,
+        counts: bool = True,
         findings: Findings | None = None,
     ) -> None:
         """One PGD run for each eps and restart.
@@ -120,6 +125,7 @@ class Ladder:
                 without it. All other restarts start from noise, the same for every eps up to its size.
             first_restart: number of the first restart, which keys its noise and picks its aim.
             eight_bit: evaluate the 8-bit roundings of the points, inside the ball, instead of the points.
+            counts: whether a run that finds nothing was an attack in vain.
             findings: where examples go, if not to the ladder's own.
         """
         runs = sorted(
@@ -139,9 +145,18 @@ class Ladder:
             if target is self.findings and not eight_bit:
                 self.climbs.append(climb)
                 for eps in climb.eps[climb.completed]:
-                    if target.flipped(eps):
+                    if target.flipped(eps) or not counts:
                         continue
                     self.completed[float(eps)] = self.completed.get(float(eps), 0) + 1
+
+    def look(self, radii: Sequence[float], *, steps: int) -> None:
+        """A few steps at each radius, for a curve: no attack in vain."""
+        self.looked.update(radii)
+        self.climb(dict.fromkeys(radii, 1), steps=steps, counts=False)
+
+    def attacked_in_vain(self, eps: float) -> bool:
+        """Whether this ball, or one that it lies in, was."""
+        return any(eps <= done for done in self.completed)
 
     def _batch(
         self,
@@ -219,7 +234,10 @@ class Ladder:
             for one in np.unique(eps[(eps < rungs.ceiling) & np.isfinite(values)])
         ]
         if held:
-            findings.judge(images[held], eps[held])
+            margins = findings.judge(images[held], eps[held]).margins
+            if findings is self.findings:
+                for one, margin in zip(eps[held].tolist(), margins.tolist(), strict=True):
+                    self.served_margins[one] = min(margin, self.served_margins.get(one, np.inf))
 
 
 def _worst_row(eps: Array, values: Array, one: float) -> int:

@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 from probes.approach import REFINING_STEPS, approach, refine
 from probes.findings import Findings
+from probes.goal import Goal
 from probes.ladder import Ladder
 from probes.losses import UNTARGETED
 from probes.threat import Norm
 
 RESOLUTION = 0.01
-"""The lower end is attacked at this part below the upper end."""
-RIVALS = 2
+"""The lower end is attacked at this part below the upper end, twice as far below in every further round."""
+FIRST_RIVALS = 2
 """How many of the next likely classes the first search aims at, each by itself."""
-ROUNDS = 4
+ROUNDS = 5
 RUNGS, RUNG_STEPS = (0.5, 0.8), 5
-"""Where the curve gets points below the smallest example, in multiples of its distance, and their few steps:
-these balls lie inside the one that is attacked in full."""
+"""Where the curve gets points below the smallest example, in multiples of its distance, and their few steps,
+which are no attack in vain."""
 EIGHT_BIT_RUNGS = 4
 EIGHT_BIT_STEPS = 10
 
@@ -40,6 +41,11 @@ def bracket(ladder: Ladder, findings: Findings) -> Bracket:
     return Bracket(max(held, default=None), flipped)
 
 
+def towards(goal: Goal, rivals: Sequence[int]) -> list[int]:
+    """Where a first search goes: the target, or away from the label and to the likeliest of `rivals`."""
+    return [UNTARGETED, *rivals[:FIRST_RIVALS]] if goal.target is None else [goal.target]
+
+
 def search(
     ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int, restarts: int
 ) -> None:
@@ -49,16 +55,17 @@ def search(
     then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
     not from the example: what FMN missed it may find, and then the search goes on from there.
     """
-    findings, target = ladder.findings, ladder.findings.goal.target
-    towards = [UNTARGETED, *rivals[:RIVALS]] if target is None else [target]
-    approach(ladder, towards, steps=steps, max_eps=max_eps)
-    for _ in range(ROUNDS):
+    findings = ladder.findings
+    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
+    for number in range(ROUNDS):
         example = findings.smallest()
         if example is None:
             claims = {verdict_eps, max_eps}
         else:
             claims = {
-                eps for eps in (verdict_eps, example.eps * (1.0 - RESOLUTION)) if not findings.flipped(eps)
+                eps
+                for eps in (verdict_eps, example.eps * (1.0 - RESOLUTION * 2**number))
+                if not findings.flipped(eps)
             }
         runs = dict.fromkeys(claims - set(ladder.tested(restarts)), restarts)
         if not runs or ladder.budget.stop():
@@ -69,7 +76,7 @@ def search(
             refine(ladder)
     example = findings.smallest()
     end = max_eps if example is None else example.eps
-    ladder.climb(dict.fromkeys((factor * end for factor in RUNGS), 1), steps=min(steps, RUNG_STEPS))
+    ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
 
 
 def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
@@ -85,7 +92,7 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
 
 def search_bound(*, steps: int, restarts: int) -> tuple[int, int]:
     """The most gradient evaluations that `search` and `search_eight_bit` together take, and the most runs."""
-    begin, rounds = 1 + RIVALS, ROUNDS * 2 * restarts
+    begin, rounds = 1 + FIRST_RIVALS, ROUNDS * 2 * restarts
     short = ROUNDS * (REFINING_STEPS + 1) + EIGHT_BIT_RUNGS * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
     runs = begin + rounds + ROUNDS + len(RUNGS) + EIGHT_BIT_RUNGS

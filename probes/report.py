@@ -22,8 +22,8 @@ class CurvePoint:
     """What is known about one ball. All fields but eps are None where it was not attacked.
 
     `margin` is the smallest logit margin seen inside the ball (negative: the goal is reached), `noise_margin`
-    the smallest one under uniform noise of this size. `prediction` is the answer for the nearest example
-    inside the ball, the 8-bit one if there is one; without an example, for the point of the smallest margin.
+    the smallest one under uniform noise of this size. `prediction` is the answer for the point of that
+    margin.
     """
 
     eps: float

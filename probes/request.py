@@ -62,7 +62,8 @@ class ProbeRequest:
         target: index of the class to be reached; any other than the label without it.
         every_class: whether to look for the nearest image of each other class as well. Not with `target`.
         seed: of all random numbers.
-        evidence: "quick" checks cost little; "full" also attacks with a larger budget and at a huge eps.
+        evidence: "quick" checks cost little; "full" also attacks with a larger budget and asks
+            the query-only attack for more.
         include: which images the report holds.
         certify: whether the report holds a certificate for the smoothed classifier (`probes.smoothing`).
         sigma: standard deviation of its noise, in units of [0, 1] pixels.

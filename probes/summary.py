@@ -10,19 +10,21 @@ from probes.request import ProbeRequest
 
 
 def radii(ladder: Ladder, request: ProbeRequest, *, verdict_eps: float) -> list[float]:
-    """The eps of the curve, ascending: what was asked, or, in a search, 0, every eps attacked in vain, the
-    nearest example's, and the verdict's."""
+    """The eps of the curve, ascending: what was asked, or, in a search, 0, every eps attacked in vain or
+    looked at, the nearest example's, and the verdict's."""
     if request.eps is not None:
         return sorted(set(request.eps))
     example = ladder.findings.smallest()
-    return sorted({0.0, *ladder.completed, verdict_eps, *([] if example is None else [example.eps])})
+    return sorted(
+        {0.0, *ladder.completed, *ladder.looked, verdict_eps, *([] if example is None else [example.eps])}
+    )
 
 
 def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> CurvePoint:
     """What is known about the ball of radius `eps`: label, probability and margin are its worst point's."""
     findings = ladder.findings
     flipped = findings.flipped(eps)
-    if not flipped and eps > 0 and eps not in ladder.completed:
+    if not flipped and eps > 0 and not ladder.attacked_in_vain(eps):
         return CurvePoint(
             eps=eps, flipped=None, flipped_8bit=None, prediction=None, margin=None, noise_margin=noise_margin
         )

@@ -98,3 +98,13 @@ def test_restarts_beyond_the_losses_aim_at_single_classes() -> None:
     others = {target for target, loss in seen if target >= 0 and loss == int(Loss.MARGIN)}
     assert len(others) == 4
     assert {(-1, int(Loss.MARGIN)), (-1, int(Loss.CROSS_ENTROPY))} <= seen
+
+
+@pytest.mark.parametrize("evaluations", [20, 40, 60, 84])
+def test_what_was_found_when_it_was_cancelled_is_kept(evaluations: int) -> None:
+    budget = Budget(cancelled=lambda: budget.gradient_evaluations >= evaluations)
+    model = many_class(seed=1)
+    request = ProbeRequest(every_class=True, max_eps=1.0)
+    report = probe(model, grey(), request, trained_eps=None, budget=budget)
+    assert budget.exhausted and report.minimal_eps.flipped is not None
+    assert any(one.flipped is not None for one in report.classes or ())

@@ -294,3 +294,33 @@ def test_models_without_an_answer_are_refused() -> None:
     broken = Linear(np.full((3, 48), np.nan, np.float32), np.zeros((3,), np.float32))
     with pytest.raises(ProbeError, match="not finite"):
         ask(broken, grey())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_fixed_eps_find_what_the_search_finds(norm: str) -> None:
+    model = network(classes=10, hidden=40)
+    missed = 0
+    for image in images(8, seed=7):
+        nearest = ask(model, image, norm=norm).minimal_eps.flipped
+        missed += ask(model, image, norm=norm, eps=(1.02 * nearest,)).verdict != "flipped"
+    assert missed <= 1
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_search_against_every_class_finds_no_less_than_a_plain_one(norm: str) -> None:
+    # Both search beyond what they share, and either may be lucky once.
+    model, further = network(classes=10, hidden=40), 0
+    for image in images(6, seed=11):
+        plain, every = (
+            ask(model, image, norm=norm, every_class=choice).minimal_eps.flipped for choice in (False, True)
+        )
+        further += every > 1.01 * plain
+    assert further <= 1
+
+
+def test_what_got_a_few_steps_only_is_never_held() -> None:
+    for image in images(12, seed=3):
+        for norm in ("linf", "l2", "l1"):
+            report = ask(network(classes=20, hidden=24), image, norm=norm, steps=10, restarts=4)
+            held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+            assert held == 0.0 or held not in (pytest.approx(0.5 * flipped), pytest.approx(0.8 * flipped))

@@ -59,15 +59,12 @@ def search(
     approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
     for number in range(ROUNDS):
         example = findings.smallest()
-        if example is None:
-            claims = {verdict_eps, max_eps}
-        else:
-            claims = {
-                eps
-                for eps in (verdict_eps, example.eps * (1.0 - RESOLUTION * 2**number))
-                if not findings.flipped(eps)
-            }
-        runs = dict.fromkeys(claims - set(ladder.tested(restarts)), restarts)
+        below = max_eps if example is None else example.eps * (1.0 - RESOLUTION * 2**number)
+        tested = ladder.tested(restarts)
+        claims = {verdict_eps} - set(tested)
+        if not any(eps >= below and not findings.flipped(eps) for eps in tested):
+            claims.add(below)
+        runs = {eps: restarts for eps in claims if not findings.flipped(eps)}
         if not runs or ladder.budget.stop():
             break
         ladder.climb(runs, steps=steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -17,8 +18,26 @@ def check_writable(option: str, file: Path) -> None:
         raise click.UsageError(f"{option} {file}: its folder does not exist or cannot be written")
 
 
+def check_outputs(outputs: Mapping[str, Path | None], *, inputs: Iterable[Path]) -> None:
+    """Raises click.UsageError unless every file, by its option, can be written and replaces neither an input
+    nor another output."""
+    taken = {file.resolve() for file in inputs}
+    for option, file in outputs.items():
+        if file is None:
+            continue
+        check_writable(option, file)
+        if file.resolve() in taken:
+            raise click.UsageError(f"{option} {file}: this is what is read, or another output")
+        taken.add(file.resolve())
+
+
 def replace_text(file: Path, text: str) -> None:
-    """Writes `text` in UTF-8 beside `file`, then gives it that name: a reader never meets a part of it.
+    """Writes `text` in UTF-8, as `replace_bytes` does."""
+    replace_bytes(file, text.encode())
+
+
+def replace_bytes(file: Path, content: bytes) -> None:
+    """Writes `content` beside `file`, then gives it that name: a reader never meets a part of it.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -28,8 +47,7 @@ def replace_text(file: Path, text: str) -> None:
     part = Path(name)
     try:
         os.close(descriptor)
-        with part.open("w", encoding="utf-8", newline="") as content:
-            content.write(text)
+        part.write_bytes(content)
         part.chmod(_mode(target))
         part.replace(target)
     finally:

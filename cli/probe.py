@@ -137,6 +137,7 @@ def probe(
         if given:
             raise click.UsageError(contradiction)
 
+    from cli.output_file import check_outputs
     from cli.probe_one import probe_one
     from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
     from serving.probe_parameters import probe_request
@@ -149,7 +150,8 @@ def probe(
         html=html_file,
         pictures=pictures,
     )
-    found = find_set(paths, outputs) if many else None
+    found = find_set(paths, outputs, labels=labels_file) if many else None
+    check_outputs({"--adversarial": adversarial, "--difference": difference}, inputs=paths)
     _, settings = settings_with(
         {"models_dir": models_dir, "engine": engine, "engine_strict": engine_strict, "triton_url": triton_url}
     )

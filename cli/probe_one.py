@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from cli.output_file import replace_bytes
 from cli.probe_report import print_report
 from probes.request import Include, ProbeRequest
 from serving.models import Model
@@ -62,7 +63,7 @@ def probe_one(
 def _write_image(path: Path, data_url: str | None) -> Path | None:
     if data_url is None:
         return None
-    path.write_bytes(base64.b64decode(data_url.partition(",")[2]))
+    replace_bytes(path, base64.b64decode(data_url.partition(",")[2]))
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 import click
 
 from cli import __version__
-from cli.output_file import check_writable, replace_text
-from cli.probe_set.files import FoundFiles, ImageFile, find_images
+from cli.output_file import check_outputs, replace_text
+from cli.probe_set.files import FoundFiles, find_images
 from cli.probe_set.html_report import html_report
 from cli.probe_set.labels import LabelError, Labels, labels_from_csv, labels_from_folders
 from cli.probe_set.result import Collector, SetResult
@@ -41,18 +41,14 @@ class Outputs:
     html: Path | None
     pictures: int
 
-    def check(self, images: Sequence[ImageFile]) -> None:
-        """Raises click.UsageError for what cannot be written, or would replace an image or another output."""
-        taken = {image.path.resolve() for image in images}
+    def check(self, inputs: Iterable[Path]) -> None:
+        """Raises click.UsageError for what cannot be written, or would replace an input or another output."""
         if self.csv == _STANDARD_OUTPUT and self.printed != "table":
             raise click.UsageError(f"--csv - and --{self.printed} both print to standard output: give one")
-        for option, file in (("--csv", self.csv), ("--html", self.html)):
-            if file is None or (option == "--csv" and file == _STANDARD_OUTPUT):
-                continue
-            check_writable(option, file)
-            if file.resolve() in taken:
-                raise click.UsageError(f"{option} {file}: this is one of the images, or another output")
-            taken.add(file.resolve())
+        if self.html == _STANDARD_OUTPUT:
+            raise click.UsageError("--html -: only --csv can go to standard output; name a file")
+        csv = None if self.csv == _STANDARD_OUTPUT else self.csv
+        check_outputs({"--csv": csv, "--html": self.html}, inputs=inputs)
 
     def write(self, result: SetResult, setup: Setup) -> None:
         """Writes and prints everything; a file that fails does not keep the others from being written.
@@ -83,14 +79,14 @@ class Outputs:
             raise click.ClickException("; ".join(failed))
 
 
-def find_set(paths: Sequence[Path], outputs: Outputs) -> FoundFiles:
+def find_set(paths: Sequence[Path], outputs: Outputs, *, labels: Path | None) -> FoundFiles:
     """The images of the command line, once it is known that all outputs can be written.
 
     Raises:
         click.ClickException: there is no image, or an output cannot be written.
     """
     found = find_images(paths)
-    outputs.check(found.images)
+    outputs.check([*(image.path for image in found.images), *([labels] if labels else [])])
     if not found.images:
         where = ", ".join(map(str, paths))
         reasons = "".join(f"\n{failure.name}: {failure.reason}" for failure in found.unreadable)

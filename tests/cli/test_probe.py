@@ -161,3 +161,14 @@ def test_strict_refuses_a_slower_engine(clead: Clead, color_models: Path, reddis
 
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--adversarial", "--difference"])
+def test_the_image_that_is_probed_is_never_replaced(
+    clead: Clead, color_models: Path, reddish: Path, option: str
+) -> None:
+    before = reddish.read_bytes()
+    result = clead("probe", reddish, "--models-dir", color_models, option, reddish)
+
+    assert result.exit_code == 2 and option in result.output
+    assert reddish.read_bytes() == before

@@ -155,7 +155,7 @@ def test_nothing_but_bad_files_still_gives_every_output(
     ("options", "named"),
     [
         (["--csv", "nowhere/table.csv"], "--csv nowhere/table.csv: its folder"),
-        (["--html", "colours/a.png"], "--html colours/a.png: this is one of the images"),
+        (["--html", "colours/a.png"], "--html colours/a.png: this is what is read"),
         (["--html", "same", "--csv", "same"], "another output"),
         (["--csv", "-", "--json"], "--csv - and --json"),
         (["--json", "--json-lines"], "--json and --json-lines"),
@@ -163,6 +163,8 @@ def test_nothing_but_bad_files_still_gives_every_output(
         (["--label", "mauve"], "mauve"),
         (["--eps", "many"], "eps"),
         (["--labels", "labels.csv", "--target", "red"], "--labels"),
+        (["--labels", "labels.csv", "--csv", "labels.csv"], "--csv labels.csv"),
+        (["--html", "-"], "--html -"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(

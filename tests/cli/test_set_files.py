@@ -10,7 +10,7 @@ import click
 import pytest
 from PIL import Image
 
-from cli.output_file import check_writable, replace_text
+from cli.output_file import check_outputs, check_writable, replace_text
 from cli.probe_set.files import find_images, printable
 
 
@@ -106,3 +106,14 @@ def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(click.UsageError, match="not a file"):
         check_writable("--csv", tmp_path)
     check_writable("--csv", tmp_path / "new.csv")
+
+
+def test_no_output_replaces_an_input_or_another_output(tmp_path: Path) -> None:
+    read, new = tmp_path / "photo.png", tmp_path / "new.png"
+    read.write_bytes(b"precious")
+    check_outputs({"--adversarial": new, "--difference": None}, inputs=[read])
+    with pytest.raises(click.UsageError, match="--adversarial"):
+        check_outputs({"--adversarial": tmp_path / "." / "photo.png"}, inputs=[read])
+    with pytest.raises(click.UsageError, match="--difference"):
+        check_outputs({"--adversarial": new, "--difference": new}, inputs=[read])
+    assert read.read_bytes() == b"precious"

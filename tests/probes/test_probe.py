@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from typing import Any
 
@@ -13,83 +11,12 @@ import pytest
 from probes.arrays import Array
 from probes.ball import distances
 from probes.budget import Budget
-from probes.classifier import Classifier
-from probes.cost import most
 from probes.eight_bit import from_levels, is_eight_bit, to_levels
 from probes.prediction import predictions
 from probes.probe import Progress, probe
-from probes.report import ProbeReport
 from probes.request import ProbeError, ProbeRequest
+from tests.probes.consistency import NORMS, ask, closed_form
 from tests.probes.models import Linear, grey, images, many_class, network, two_class
-
-NORMS = ["linf", "l2"]
-
-
-def ask(model: Classifier, image: Array, *, trained_eps: float | None = None, **options: Any) -> ProbeReport:
-    """Probes, and checks what must hold for every report."""
-    request, budget = ProbeRequest(**options), Budget()
-    report = probe(model, image, request, trained_eps=trained_eps, budget=budget)
-    check_consistency(model, image, report)
-    bound = most(request, classes=model.logits(image[None]).shape[1])
-    assert budget.gradient_evaluations <= bound.gradient_evaluations
-    assert budget.forward_evaluations <= bound.forward_evaluations
-    return report
-
-
-def check_consistency(model: Classifier, image: Array, report: ProbeReport) -> None:
-    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
-    assert report.prediction == predictions(model.logits(image[None]))[0]
-    if flipped is not None:
-        assert held is None or held < flipped
-        assert report.minimal_eps_8bit is None or report.minimal_eps_8bit >= flipped
-    assert (report.verdict == "flipped") == (flipped is not None and flipped <= report.eps + 1e-9)
-    known = [point for point in report.curve if point.flipped is not None]
-    for lower, higher in itertools.pairwise(known):
-        assert lower.eps < higher.eps
-        assert lower.flipped <= higher.flipped and lower.flipped_8bit <= higher.flipped_8bit
-        assert higher.margin <= lower.margin
-    for point in known:
-        assert point.flipped == (flipped is not None and flipped <= point.eps + 1e-9)
-    json.dumps(report.to_dict(), allow_nan=False)
-
-
-def closed_form(model: Linear, image: Array, norm: str) -> float:
-    """The distance of the nearest class boundary, away from the box."""
-    logits = model.logits(image[None])[0].astype(np.float64)
-    label = int(np.argmax(logits))
-    distances = []
-    for other in range(len(logits)):
-        if other != label:
-            difference = (model.weights[label] - model.weights[other]).astype(np.float64)
-            dual = np.abs(difference).sum() if norm == "linf" else np.sqrt((difference**2).sum())
-            distances.append((logits[label] - logits[other]) / dual)
-    return float(min(distances))
-
-
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(
-    "model", [two_class(), two_class(margin=0.3, seed=4), many_class(), many_class(seed=3)]
-)
-def test_the_search_brackets_the_closed_form_answer(model: Linear, norm: str) -> None:
-    expected = closed_form(model, grey(), norm)
-    report = ask(model, grey(), norm=norm)
-    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
-    assert held is not None and flipped is not None
-    assert held <= expected * (1 + 1e-5)
-    assert expected * (1 - 1e-5) <= flipped <= expected * 1.02
-    assert flipped - held <= 0.02 * flipped + 1e-9
-
-
-def test_the_search_knows_the_box() -> None:
-    # From black, values can only rise, so only weights that want them to do count.
-    model, black = two_class(margin=1.0), np.zeros((3, 4, 4), dtype=np.float32)
-    logits = model.logits(black[None])[0].astype(np.float64)
-    label = int(np.argmax(logits))
-    useful = np.maximum((model.weights[1 - label] - model.weights[label]).astype(np.float64), 0.0)
-    expected = float((logits[label] - logits[1 - label]) / useful.sum())
-    report = ask(model, black, max_eps=1.0)
-    assert report.minimal_eps.flipped == pytest.approx(expected, rel=0.02)
-    assert report.minimal_eps.flipped >= expected * (1 - 1e-5)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -294,33 +221,3 @@ def test_models_without_an_answer_are_refused() -> None:
     broken = Linear(np.full((3, 48), np.nan, np.float32), np.zeros((3,), np.float32))
     with pytest.raises(ProbeError, match="not finite"):
         ask(broken, grey())
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_fixed_eps_find_what_the_search_finds(norm: str) -> None:
-    model = network(classes=10, hidden=40)
-    missed = 0
-    for image in images(8, seed=7):
-        nearest = ask(model, image, norm=norm).minimal_eps.flipped
-        missed += ask(model, image, norm=norm, eps=(1.02 * nearest,)).verdict != "flipped"
-    assert missed <= 1
-
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_a_search_against_every_class_finds_no_less_than_a_plain_one(norm: str) -> None:
-    # Both search beyond what they share, and either may be lucky once.
-    model, further = network(classes=10, hidden=40), 0
-    for image in images(6, seed=11):
-        plain, every = (
-            ask(model, image, norm=norm, every_class=choice).minimal_eps.flipped for choice in (False, True)
-        )
-        further += every > 1.01 * plain
-    assert further <= 1
-
-
-def test_what_got_a_few_steps_only_is_never_held() -> None:
-    for image in images(12, seed=3):
-        for norm in ("linf", "l2", "l1"):
-            report = ask(network(classes=20, hidden=24), image, norm=norm, steps=10, restarts=4)
-            held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
-            assert held == 0.0 or held not in (pytest.approx(0.5 * flipped), pytest.approx(0.8 * flipped))

@@ -24,7 +24,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     )
     verdict, eps = report["verdict"], report["threat"]["eps"]
     console.print(
-        f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {report['meaning']}",
+        f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {escape(report['meaning'])}",
         highlight=False,
     )
     console.print(_smallest(report), highlight=False)
@@ -33,7 +33,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(_classes(report))
     if (certificate := report["certificate"]) is not None:
         label = "no answer" if certificate["label"] is None else escape(certificate["label"])
-        console.print(f"[bold]certificate[/]: {label}. {certificate['meaning']}", highlight=False)
+        console.print(f"[bold]certificate[/]: {label}. {escape(certificate['meaning'])}", highlight=False)
     for check in report["evidence"]:
         if not check["passed"]:
             console.print(f"[yellow]check failed:[/] {check['check']}: {check['detail']}", highlight=False)

@@ -148,11 +148,14 @@ def _print_pgd(row: dict[str, Any]) -> None:
 
 
 def _print_smallest(result: smallest_eps.SmallestEps) -> None:
-    enough = f"{result.fmn_steps} steps" if result.fmn_steps else "more steps than were tried"
+    theirs = f"{result.fmn_eps:.5f} in {1000 * result.fmn_seconds:.1f} ms"
+    if result.ratio is None:
+        quality = f"foolbox's FMN never gets there; it settles at {theirs}"
+    else:
+        quality = f"foolbox's FMN needs {result.fmn_steps} steps: {theirs}, {result.ratio:.2f} times ours"
     print(
         f"\nsmallest eps of {result.images} image(s), {result.way}: {result.our_eps:.5f} in "
-        f"{1000 * result.our_seconds:.1f} ms; foolbox's FMN needs {enough} for that: {result.fmn_eps:.5f} in "
-        f"{1000 * result.fmn_seconds:.1f} ms, {result.ratio:.2f} times ours",
+        f"{1000 * result.our_seconds:.1f} ms; {quality}",
         flush=True,
     )
 

@@ -26,6 +26,7 @@ from probes.threat import Linf
 STEP_COUNTS = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 """Steps that foolbox's FMN is tried with, ascending."""
 OUR_STEPS = 20
+SETTLED = 1.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,9 @@ class SmallestEps:
     """One way of ours beside foolbox's FMN. Seconds are for one image, medians over the images.
 
     An eps is the geometric mean over the images, so that every image counts by its own ratio.
-    `fmn_steps` is the smallest number of steps tried with which FMN's is not larger than ours; None if none
-    is enough, and then its times are those of the most steps tried, which reach less.
+    `fmn_steps` is the smallest number of steps tried with which FMN's is not larger than ours. Where none is
+    enough it is None, and so is the ratio: there is no equal quality. `fmn_eps` and `fmn_seconds` are then
+    those of the fewest steps that come within `SETTLED` of the best it reached.
     """
 
     way: str
@@ -44,7 +46,7 @@ class SmallestEps:
     fmn_steps: int | None
     our_seconds: float
     fmn_seconds: float
-    ratio: float
+    ratio: float | None
 
 
 def enough_steps(eps_after: Mapping[int, float], wanted: float) -> int | None:
@@ -97,7 +99,7 @@ def compare(
     for way, ours in {"probe": whole_probe, f"fmn, {OUR_STEPS} steps": fmn_alone}.items():
         our_eps = geometric_mean([ours(row) for row in everyone])
         steps = enough_steps(theirs, our_eps)
-        timed = steps or step_counts[-1]
+        timed = steps or enough_steps(theirs, SETTLED * min(theirs.values())) or step_counts[-1]
         times = []
         for row in everyone:
             actions: dict[str, Callable[[], object]] = {
@@ -113,7 +115,9 @@ def compare(
             fmn_steps=steps,
             our_seconds=statistics.median(time.median("ours") for time in times),
             fmn_seconds=statistics.median(time.median("foolbox") for time in times),
-            ratio=statistics.median(time.ratio("foolbox", "ours") for time in times),
+            ratio=None
+            if steps is None
+            else statistics.median(time.ratio("foolbox", "ours") for time in times),
         )
 
 

@@ -62,13 +62,14 @@ class Outputs:
             (self.html, lambda: html_report(result, setup, most_pictures=self.pictures)),
         ]
         for file, text in texts:
-            if file == _STANDARD_OUTPUT:
-                click.echo(text(), nl=False)
-            elif file is not None:
+            if file is not None and file != _STANDARD_OUTPUT:
                 try:
                     replace_text(file, text())
                 except OSError as error:
                     failed.append(f"{file} was not written: {error.strerror or error}")
+        # Files first: standard output may be a pipe that nobody reads any more.
+        if self.csv == _STANDARD_OUTPUT:
+            click.echo(csv_table(result), nl=False)
         if self.printed == "json":
             click.echo(json_document(result, setup))
         elif self.printed == "table" and self.csv != _STANDARD_OUTPUT:
@@ -168,10 +169,8 @@ def probe_set(
     collector = Collector(most_pictures=outputs.pictures)
     lines = outputs.printed == "json-lines"
 
-    def write() -> SetResult:
-        result = collector.result(failures=found.unreadable, images=len(found.images), skipped=found.skipped)
-        outputs.write(result, setup)
-        return result
+    def result() -> SetResult:
+        return collector.result(failures=found.unreadable, images=len(found.images), skipped=found.skipped)
 
     with (
         _bar(len(found.images), hidden=lines and sys.stdout.isatty()) as advance,
@@ -189,16 +188,18 @@ def probe_set(
         except Exception:
             # A mistake of ours, or a parameter that no image accepts: what was found before is not lost.
             if not collector.empty:
-                write()
+                outputs.write(result(), setup)
             raise
-        stopped = stop()
-    result = write()
-    if result.failures:
-        click.echo(f"{counted(len(result.failures), 'file')} could not be probed", err=True)
+        stopped, done = stop(), result()
+        # What an earlier run left is worth more than an empty table.
+        if not (stopped and collector.empty):
+            outputs.write(done, setup)
+    if done.failures:
+        click.echo(f"{counted(len(done.failures), 'file')} could not be probed", err=True)
     if stopped:
-        click.echo(f"interrupted: {result.not_reached} of {len(found.images)} images not reached", err=True)
+        click.echo(f"interrupted: {done.not_reached} of {len(found.images)} images not reached", err=True)
         return INTERRUPTED
-    return 1 if result.failures else 0
+    return 1 if done.failures else 0
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def labels_from_csv(file: Path, images: Sequence[ImageFile], *, class_index: Cal
             index = indices[label] if label in indices else indices.setdefault(label, class_index(label))
         except LabelError as error:
             raise LabelError(f"{file}, line {line}: {error}") from error
-        if by_text.setdefault(name, index) != index:
+        by_text[name] = index
+        if by_path.setdefault((file.parent / name).resolve(), index) != index:
             raise LabelError(f"{file}, line {line}: {printable(name)} has another label further up")
-        by_path[(file.parent / name).resolve()] = index
     found: dict[Path, int] = {}
     claimed: dict[str, ImageFile] = {}
     without: list[str] = []

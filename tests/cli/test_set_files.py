@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cli.output_file import check_outputs, check_writable, replace_text
 from cli.probe_set.files import find_images, printable
+from tests.cli.conftest import Clead
 
 
 @pytest.fixture
@@ -117,3 +119,16 @@ def test_no_output_replaces_an_input_or_another_output(tmp_path: Path) -> None:
     with pytest.raises(click.UsageError, match="--difference"):
         check_outputs({"--adversarial": new, "--difference": new}, inputs=[read])
     assert read.read_bytes() == b"precious"
+
+
+def test_what_was_interrupted_with_nothing_leaves_an_earlier_table(
+    clead: Clead, color_models: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("an earlier run", encoding="utf-8")
+    monkeypatch.setattr("cli.probe_set.command.stopped_by_signals", lambda: nullcontext(lambda: True))
+
+    result = clead("probe", colours, "--models-dir", color_models, "--csv", table)
+
+    assert result.exit_code == 130
+    assert table.read_text(encoding="utf-8") == "an earlier run"

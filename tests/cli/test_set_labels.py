@@ -131,3 +131,26 @@ def test_one_label_for_all(clead: Clead, color_models: Path, classes: Path) -> N
 
     assert [report["label"] for report in document["reports"]] == ["red"] * 3
     assert "as --label says" in document["about"]
+
+
+def test_two_ways_to_name_one_file_must_not_contradict(
+    clead: Clead, color_models: Path, classes: Path, tmp_path: Path
+) -> None:
+    image = next(classes.rglob("*.png"))
+    table = image.parent / "labels.csv"
+    table.write_text(f"{image.name},red\n./{image.name},blue\n", encoding="utf-8")
+
+    result = clead("probe", image, "--models-dir", color_models, "--labels", table)
+
+    assert result.exit_code != 0
+    assert "line 2" in result.stderr and "another label" in result.stderr
+
+
+@pytest.mark.parametrize("target", ["red", "blue"])
+def test_an_image_that_is_to_become_a_class_is_not_called_wrong(
+    clead: Clead, color_models: Path, colours: Path, tmp_path: Path, target: str
+) -> None:
+    page = tmp_path / "page.html"
+    options = ("--label", "green", "--target", target, "--html", page)
+    assert clead("probe", colours, "--models-dir", color_models, *options).exit_code == 0
+    assert "wrong: it is" not in page.read_text(encoding="utf-8")

@@ -60,6 +60,18 @@ def continue_journal(path: Path, settings: Mapping[str, Any]) -> Journal:
     return journal
 
 
+def check_together(journals: Sequence[Journal]) -> None:
+    """Raises JournalError unless all are about the same model and, as far as they go, the same images."""
+    for key in ("model", "images"):
+        if len({journal.settings.get(key) for journal in journals}) > 1:
+            names = ", ".join(journal.path.name for journal in journals)
+            raise JournalError(f"{names} were measured with another {key} each: measure them anew together")
+    for rows in zip(*(journal.rows for journal in journals), strict=False):
+        if len({row["image"] for row in rows}) > 1:
+            names = ", ".join(journal.path.name for journal in journals)
+            raise JournalError(f"{names} are not about the same images: measure them anew together")
+
+
 def read_journal(path: Path) -> Journal:
     """The journal at `path`, without a last row that was cut off.
 

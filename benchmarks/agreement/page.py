@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.agreement.journal import Journal, Row, read_journal
+from benchmarks.agreement.journal import Journal, Row, check_together, read_journal
 from benchmarks.agreement.layout import (
     ARMS,
     NORMS,
@@ -143,6 +143,7 @@ def _searches(found: Comparison, theirs: Journal) -> str:
 
 def _strongest(results: Path) -> str:
     journals = {arm: _journal(strongest_file(results, arm)) for arm in ARMS}
+    check_together([journal for journal in journals.values() if journal is not None])
     measured = {arm: journal.rows for arm, journal in journals.items() if journal is not None}
     if not measured:
         return _MISSING

@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from benchmarks.agreement.journal import Journal, Row
+from benchmarks.agreement.journal import Journal, Row, check_together
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -38,7 +38,8 @@ class Comparison:
 
 
 def compare(ours: Journal, theirs: Journal) -> Comparison:
-    """The first images, up to where both have results."""
+    """The first images, up to where both have results; raises JournalError if these differ."""
+    check_together([ours, theirs])
     pairs = list(zip(ours.rows, theirs.rows, strict=False))
     mine = [_or_infinite(row["confirmed"]) for row, _ in pairs]
     best = [_best(row) for _, row in pairs]

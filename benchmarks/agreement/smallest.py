@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.agreement.journal import Journal, Row, continue_journal
+from benchmarks.agreement.journal import Journal, Row, continue_journal, read_journal
 from benchmarks.agreement.layout import our_smallest_file, their_smallest_file
 from benchmarks.agreement.minimum_norm import minimum_norm_attacks
 from benchmarks.agreement.subject import SEED, Subject, to_numpy
@@ -38,9 +38,13 @@ def measure_smallest(
         JournalError: the results that there are were measured with other settings.
     """
     mine = _measure_ours(subject, our_smallest_file(results, norm), norm=norm, images=images)
-    steps = math.ceil(multiple * fmean(row["gradient_evaluations"] for row in mine.rows[:images]))
     path = their_smallest_file(results, norm)
-    return mine, _measure_foolbox(subject, path, norm=norm, images=images, steps=steps)
+    if path.exists():
+        # More images go on with the steps that the first ones had.
+        steps = read_journal(path).settings["steps"]
+    else:
+        steps = math.ceil(multiple * fmean(row["gradient_evaluations"] for row in mine.rows[:images]))
+    return mine, _measure_foolbox(subject, path, norm=norm, images=images, steps=steps, multiple=multiple)
 
 
 def _measure_ours(subject: Subject, path: Path, *, norm: Norm, images: int) -> Journal:
@@ -107,10 +111,13 @@ def _confirmed(
     return float(sizes[counts].min()) if bool(counts.any()) else None
 
 
-def _measure_foolbox(subject: Subject, path: Path, *, norm: Norm, images: int, steps: int) -> Journal:
+def _measure_foolbox(
+    subject: Subject, path: Path, *, norm: Norm, images: int, steps: int, multiple: float
+) -> Journal:
     settings = {
         **subject.identity(),
         "norm": norm,
+        "multiple": multiple,
         "steps": steps,
         "libraries": {name: version(name) for name in ("torch", "foolbox")},
     }

@@ -74,7 +74,10 @@ def test_foolbox_gets_a_multiple_of_what_our_search_took(
     assert theirs.settings["steps"] == math.ceil(2 * fmean(row["gradient_evaluations"] for row in ours.rows))
     fmn = np.asarray([row["LInfFMNAttack" if norm == "linf" else "L2FMNAttack"] for row in theirs.rows])
     assert np.all((fmn >= exact * (1 - 1e-4)) & (fmn <= 1.02 * exact))
-    with pytest.raises(JournalError, match="was measured with steps"):
+    more = measure_smallest(subject, tmp_path, norm=norm, images=4, multiple=2)
+    assert [len(journal.rows) for journal in more] == [4, 4]
+    assert more[1].settings["steps"] == theirs.settings["steps"]
+    with pytest.raises(JournalError, match="was measured with multiple"):
         measure_smallest(subject, tmp_path, norm=norm, images=3, multiple=1)
 
 

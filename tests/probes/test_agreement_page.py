@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.agreement.journal import Journal, JournalError, continue_journal, read_journal
+from benchmarks.agreement.journal import Journal, JournalError, check_together, continue_journal, read_journal
 from benchmarks.agreement.page import write_page
 from benchmarks.agreement.paired import paired
 from benchmarks.agreement.ratios import compare
@@ -93,6 +93,17 @@ def test_the_smallest_eps_are_compared_image_by_image() -> None:
     assert (found.ours, found.theirs) == (2.2, 2.0)
     assert found.ratio == pytest.approx(1.1)
     assert found.quantiles[0.5] == pytest.approx(0.8)
+
+
+def test_results_of_another_model_or_of_other_images_are_not_compared() -> None:
+    ours, theirs = _searches([(1.0, 1.0), (2.0, 2.2)], [2.0, 2.0])
+    check_together([ours, theirs])
+    other = Journal(path=theirs.path, settings={"model": "another"}, rows=theirs.rows)
+    with pytest.raises(JournalError, match="another model"):
+        compare(ours, other)
+    shifted = [{**row, "image": row["image"] + 1} for row in theirs.rows]
+    with pytest.raises(JournalError, match="not about the same images"):
+        compare(ours, Journal(path=theirs.path, settings=theirs.settings, rows=shifted))
 
 
 def _write(path: Path, settings: dict[str, object], rows: list[dict[str, object]]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.output_file import check_writable
 from cli.subject import Subject, find_subject, load_subject
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def evaluate(
     """
     folder = find_subject(run_or_bundle)
     if json_file is not None and str(json_file) != "-":
-        _check_folder("--json", json_file)
+        check_writable("--json", json_file)
     if curve_file is not None:
-        _check_folder("--curve", curve_file)
+        check_writable("--curve", curve_file)
         if curve_file.suffix.lower() != ".png":
             raise click.UsageError(
                 f"--curve {curve_file}: the picture is a PNG, so the name must end in .png"
@@ -159,11 +159,6 @@ def evaluate(
 
 def _names(attacks: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in attacks.split(",") if name.strip())
-
-
-def _check_folder(option: str, file: Path) -> None:
-    if not os.access(file.absolute().parent, os.W_OK):
-        raise click.UsageError(f"{option} {file}: its folder does not exist or cannot be written")
 
 
 def _companion(text: str | None, subject: Subject) -> nn.Module | None:

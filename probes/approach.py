@@ -14,9 +14,10 @@ from probes.ladder import ROUNDING, Ladder
 from probes.losses import UNTARGETED, Loss, loss_and_cotangent
 from probes.objective import Evaluation
 
-CLOSE, CLOSE_GAMMA = 0.3, 0.03
-"""Step size and gamma of a search that starts from an example."""
 REFINING_STEPS = 10
+_FAR = {"step_size": 1.0, "gamma": 0.1}
+_CLOSE = {"step_size": 0.3, "gamma": 0.03}
+"""What suits a search that starts from examples."""
 
 
 def approach(ladder: Ladder, towards: Sequence[int], *, steps: int, max_eps: float) -> None:
@@ -43,8 +44,6 @@ def refine(ladder: Ladder) -> None:
         steps=REFINING_STEPS,
         max_eps=example.eps,
         start=example.image[None],
-        step_size=CLOSE,
-        gamma=CLOSE_GAMMA,
     )
     hand_over(ladder, found)
 
@@ -58,8 +57,6 @@ def nearest(
     loss: Loss = Loss.MARGIN,
     own_goal: bool = False,
     start: Array | None = None,
-    step_size: float = 1.0,
-    gamma: float = 0.1,
 ) -> Nearest:
     """FMN around the findings' clean image, a row for each class of `towards` (-1: away from the label).
 
@@ -69,7 +66,8 @@ def nearest(
             pushes all others down together, gets nearer in a few steps than the margin does.
         own_goal: a row counts as adversarial only where its own class is reached; otherwise wherever the
             ladder's goal is.
-        start: float32[R, C, H, W] in [0, 1], where the rows start; the clean image without it.
+        start: float32[R, C, H, W] in [0, 1], examples to start from, in small steps; the clean image without
+            it.
 
     Returns:
         float32[R, C, H, W] and their distances, as the gradient graph sees them: not yet confirmed.
@@ -94,12 +92,11 @@ def nearest(
         images,
         threat=ladder.threat,
         steps=steps,
-        step_size=step_size,
-        gamma=gamma,
         max_eps=max_eps * (1.0 - ROUNDING) - ROUNDING,
         start=start,
         budget=budget,
         on_step=lambda _: ladder.on_step(),
+        **(_FAR if start is None else _CLOSE),
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from probes.approach import REFINING_STEPS
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
-from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, RUNGS, search_bound
+from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, ROUNDS, RUNGS, search_bound
 from probes.request import ProbeRequest
 from probes.smoothing import certificate_evaluations
 
@@ -38,7 +38,8 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     everyone = (classes - 1) if request.every_class else 0
     if request.eps is None:
         gradients, runs = search_bound(steps=steps, restarts=restarts)
-        radii = len(RUNGS) + 8
+        # Of the curve: what the rounds attack, the rungs, the verdict's and the nearest example's.
+        radii = ROUNDS + len(RUNGS) + 2
     else:
         radii = len(set(request.eps))
         runs = 1 + FIRST_RIVALS + radii * (restarts + 1)

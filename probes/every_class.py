@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probes.approach import CLOSE, CLOSE_GAMMA, REFINING_STEPS, hand_over, nearest
+from probes.approach import REFINING_STEPS, hand_over, nearest
 from probes.findings import Findings, batch_rows
 from probes.ladder import Ladder
 from probes.losses import Loss
@@ -30,8 +30,6 @@ def approach_each(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps:
             max_eps=max_eps,
             own_goal=True,
             start=found.images,
-            step_size=CLOSE,
-            gamma=CLOSE_GAMMA,
         )
         # Stopped before its first evaluation the second search knows nothing.
         hand_over(ladder, closer if np.any(closer.adversarial) else found)

@@ -128,14 +128,14 @@ def _attack_worked(
     # The served classifier's word: the gradient graph's own might be part of what misleads.
     smallest = ladder.served_margins.get(eps, np.inf)
     rate = dual_norm(gradient.gradient, ladder.threat.norm)
-    moved = abs(clean_margin - (noise.get(eps) or clean_margin))
+    under_noise = noise.get(eps)
+    moved = 0.0 if under_noise is None else abs(clean_margin - under_noise)
     checks = [
-        _undecided(ladder, eps),
         _rises(start, end, expected=max(eps * rate, moved), clean_margin=clean_margin),
         _settles(start, late, end, slack),
     ]
     rivals: list[tuple[str, str, float | None]] = [
-        ("noise_does_not_beat_attack", "equal noise", noise.get(eps)),
+        ("noise_does_not_beat_attack", "equal noise", under_noise),
     ]
     if not ladder.budget.stop():
         single = single_step_margin(ladder, eps, gradient)
@@ -143,7 +143,7 @@ def _attack_worked(
     if not ladder.budget.stop():
         queries = query_margin(ladder, eps, request.evidence)
         rivals.append(("queries_do_not_beat_attack", "an attack that only asks for answers", queries))
-    return checks + [
+    checks += [
         Check(
             check=name,
             passed=smallest <= margin + slack,
@@ -152,6 +152,8 @@ def _attack_worked(
         for name, rival, margin in rivals
         if margin is not None
     ]
+    # Last, because the controls look at more points.
+    return [*checks, _undecided(ladder, eps)]
 
 
 def _undecided(ladder: Ladder, eps: float) -> Check:

@@ -75,8 +75,9 @@ def probe(
     rivals = goal.rivals(logits[0])
     findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)
     findings.record_clean(logits)
-    verdict_eps = _verdict_eps(request, clean.size, trained_eps)
-    searched = max(request.eps) if request.eps is not None else request.search_end(clean.size)
+    searched = _searched(request, clean.size)
+    # A search is about the eps trained for, where it goes as far.
+    verdict_eps = min(searched, trained_eps) if request.eps is None and trained_eps else searched
     ladder = _ladder(classifier, findings, rivals, request, budget, progress)
     checks: list[Check] = []
     noise: dict[float, float | None] = {}
@@ -174,7 +175,8 @@ def _goal(request: ProbeRequest, logits: Array) -> Goal:
     return Goal(label=predicted if request.label is None else request.label, target=request.target)
 
 
-def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) -> float:
+def _searched(request: ProbeRequest, values: int) -> float:
+    """The largest eps that the probe is about."""
     largest = diameter(request.norm, values)
     asked = max(request.eps) if request.eps is not None else request.search_end(values)
     if asked > largest:
@@ -182,8 +184,6 @@ def _verdict_eps(request: ProbeRequest, values: int, trained_eps: float | None) 
         raise ProbeError(
             field, f"{field} is {asked}; no two images of this size are further apart than {largest:.6g}"
         )
-    if request.eps is None and trained_eps:
-        return min(asked, trained_eps)
     return asked
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from probes.cost import FORWARD
 from training.objectives import settings as of
 from training.perturbation import Attack, AttackName
 from training.recipe import Recipe, recipe_from
@@ -15,8 +16,6 @@ from training.recipe import Recipe, recipe_from
 STUDY = Path(__file__).with_name("study.toml")
 SURROGATE = "standard"
 """The arm that others start from, or make adversarial images on; in recipes it is called 'surrogate'."""
-_FORWARD = 1 / 3
-"""A forward pass alone, in forward-and-backward passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def _run(
         content["objective"]["surrogate"] = surrogate
     recipe = recipe_from(content, origin=f"{STUDY.name}, arm {arm}")
     cost = passes_per_image(recipe)
-    head = 0.0 if recipe.head is None else recipe.head.epochs * _FORWARD
+    head = 0.0 if recipe.head is None else recipe.head.epochs * FORWARD
     optimiser = recipe.optimiser.model_copy(update={"epochs": max(1, round((passes - head) / cost))})
     return Run(arm=arm, recipe=recipe.model_copy(update={"optimiser": optimiser}), passes=cost)
 
@@ -94,11 +93,11 @@ def passes_per_image(recipe: Recipe) -> float:
         case of.PgdAtSettings():
             loss = 1.0
         case of.TradesSettings():
-            attack, loss = attack + _FORWARD, 2.0
+            attack, loss = attack + FORWARD, 2.0
         case of.MartSettings():
             loss = 2.0
         case of.CleadSettings(climb=climb):
-            attack, loss = attack + (0.0 if climb == "cross_entropy" else _FORWARD), 3.0
+            attack, loss = attack + (0.0 if climb == "cross_entropy" else FORWARD), 3.0
         case of.CleadSimultaneousSettings(replays=replays):
             attack, loss = 0.0, 3.0 * replays
         case of.CleadStaticSettings():
@@ -106,7 +105,7 @@ def passes_per_image(recipe: Recipe) -> float:
         case of.AsclSettings(crops=crops):
             attack, loss = attack * crops, 2.0 * crops
         case of.RSupConSettings():
-            attack, loss = 2.0 * attack + 3.0 * _FORWARD, 3.0
+            attack, loss = 2.0 * attack + 3.0 * FORWARD, 3.0
     return attack + loss * (2.0 if recipe.optimiser.weight_perturbation else 1.0)
 
 

@@ -8,16 +8,14 @@ import pytest
 from probes.arrays import Array
 from probes.attacks.apgd import apgd, checkpoints
 from probes.attacks.pgd import pgd
-from probes.attacks.result import AttackResult, Step
+from probes.attacks.result import Step
 from probes.budget import Budget
 from probes.losses import Loss
 from probes.objective import ClassifierObjective, Evaluation, untargeted
-from probes.threat import L1, L2, Linf, Threat
+from probes.threat import Linf, Threat
+from tests.probes.attacking import APGD, threats
 from tests.probes.models import (
     Convert,
-    Linear,
-    OneByOne,
-    TwoLayer,
     grey,
     images,
     many_class,
@@ -28,29 +26,10 @@ from tests.probes.models import (
     two_class,
 )
 
-THREATS = [Linf(), L2(), L1()]
-by_norm = pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
+attack = APGD
 
 
-def attack(
-    convert: Convert,
-    model: Linear | TwoLayer,
-    batch: Array,
-    eps: float,
-    threat: Threat,
-    *,
-    loss: Loss = Loss.MARGIN,
-    **options: object,
-) -> AttackResult:
-    """Auto-PGD against the predicted labels, the result as NumPy arrays."""
-    objective = untargeted(OneByOne(on(convert, model)), convert(predicted(model, batch)), loss=loss)
-    radii = convert(np.full((len(batch),), eps, dtype=np.float32))
-    settings = {"threat": threat, "eps": radii, "steps": 10, **options}
-    result = apgd(objective, convert(batch), **settings)  # type: ignore[arg-type]
-    return AttackResult(*(np.asarray(array) for array in result))
-
-
-@by_norm
+@threats
 @pytest.mark.parametrize("brightness", [0.5, 0.0], ids=["ball", "ball cut by the box"])
 def test_it_ends_at_the_closed_form_optimum_of_a_linear_model(
     convert: Convert, threat: Threat, brightness: float
@@ -64,7 +43,7 @@ def test_it_ends_at_the_closed_form_optimum_of_a_linear_model(
     assert result.value[0] <= best + 1e-4
 
 
-@by_norm
+@threats
 @pytest.mark.parametrize("loss", list(Loss))
 def test_it_climbs_no_less_than_pgd_on_every_loss(threat: Threat, loss: Loss) -> None:
     model, batch = network(), images(40)

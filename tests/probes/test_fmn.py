@@ -8,17 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.arrays import Array
-from probes.attacks.fmn import Nearest, fmn
+from probes.attacks.fmn import fmn
 from probes.ball import norms
 from probes.budget import Budget
 from probes.losses import Loss
 from probes.objective import ClassifierObjective, Evaluation, untargeted
-from probes.threat import L1, L2, Linf, Threat
+from probes.threat import L2, Linf, Threat
+from tests.probes.attacking import THREATS, nearest, threats
 from tests.probes.models import (
     Convert,
-    Linear,
     OneByOne,
-    TwoLayer,
     grey,
     images,
     linear_distance,
@@ -29,22 +28,8 @@ from tests.probes.models import (
     two_class,
 )
 
-THREATS = [Linf(), L2(), L1()]
-by_norm = pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
 
-
-def attack(
-    convert: Convert, model: Linear | TwoLayer, batch: Array, threat: Threat, **options: object
-) -> Nearest:
-    """FMN against the predicted labels, the result as NumPy arrays."""
-    labels = convert(predicted(model, batch))
-    objective = untargeted(OneByOne(on(convert, model)), labels, loss=Loss.MARGIN)
-    settings = {"threat": threat, "steps": 50, **options}
-    result = fmn(objective, convert(batch), **settings)  # type: ignore[arg-type]
-    return Nearest(*(np.asarray(array) for array in result))
-
-
-@by_norm
+@threats
 @pytest.mark.parametrize("steps", [30, 200])
 @pytest.mark.parametrize("margin", [0.05, 1.0])
 def test_it_finds_the_distance_of_a_linear_model(
@@ -52,7 +37,7 @@ def test_it_finds_the_distance_of_a_linear_model(
 ) -> None:
     model, batch = two_class(margin=margin), grey()[None]
     distance = linear_distance(model, batch[0], threat.norm)
-    result = attack(convert, model, batch, threat, steps=steps)
+    result = nearest(convert, model, batch, threat, steps=steps)
     assert result.adversarial[0]
     assert distance * (1 - 1e-4) <= result.size[0] <= distance * 1.01
 
@@ -64,7 +49,7 @@ def test_it_finds_the_distance_where_the_box_cuts_the_ball(convert: Convert) -> 
     useful = np.maximum((model.weights[1 - label] - model.weights[label]).astype(np.float64), 0.0)
     logits = model.logits(batch).astype(np.float64)[0]
     lead = logits[label] - logits[1 - label]
-    linf, l2 = attack(convert, model, batch, Linf()), attack(convert, model, batch, L2(), steps=100)
+    linf, l2 = nearest(convert, model, batch, Linf()), nearest(convert, model, batch, L2(), steps=100)
     for result, distance in ((linf, lead / useful.sum()), (l2, lead / np.sqrt((useful**2).sum()))):
         assert distance < 1.0
         assert distance * (1 - 1e-4) <= result.size[0] <= distance * 1.01
@@ -74,7 +59,7 @@ def test_it_finds_the_distance_where_the_box_cuts_the_ball(convert: Convert) -> 
 @given(st.integers(0, 2**31), st.sampled_from(THREATS), st.integers(1, 30))
 def test_what_it_returns_is_what_it_says(seed: int, threat: Threat, steps: int) -> None:
     model, batch = network(seed=seed % 5), images(3, seed=seed)
-    result = attack(np.asarray, model, batch, threat, steps=steps)
+    result = nearest(np.asarray, model, batch, threat, steps=steps)
     assert np.all((result.images >= 0) & (result.images <= 1))
     found = result.adversarial
     # One at a time, as the attack asked: on the boundary itself the last bit decides.
@@ -85,18 +70,18 @@ def test_what_it_returns_is_what_it_says(seed: int, threat: Threat, steps: int) 
     assert np.all(np.isinf(result.size[~found])) and np.all(sizes[~found] == 0)
 
 
-@by_norm
+@threats
 def test_every_image_of_a_network_is_reached_and_longer_searches_come_nearer(
     convert: Convert, threat: Threat
 ) -> None:
     model, batch = network(), images(40)
-    short, long = (attack(convert, model, batch, threat, steps=steps) for steps in (20, 200))
+    short, long = (nearest(convert, model, batch, threat, steps=steps) for steps in (20, 200))
     assert short.adversarial.all() and long.adversarial.all()
     assert np.median(short.size) <= 1.02 * np.median(long.size)
     assert np.all(long.size <= 1.02 * short.size)
 
 
-@by_norm
+@threats
 def test_an_image_that_is_already_misclassified_has_distance_0(convert: Convert, threat: Threat) -> None:
     model, batch = network(), images(4)
     wrong = convert((predicted(model, batch) + 1) % 5)
@@ -120,17 +105,17 @@ def test_a_targeted_search_ends_at_its_target(convert: Convert) -> None:
     result = fmn(objective, convert(batch), threat=Linf(), steps=50)
     assert np.asarray(result.adversarial).all()
     np.testing.assert_array_equal(predicted(model, np.asarray(result.images)), targets)
-    nearest = attack(convert, model, batch, Linf())
-    assert np.all(np.asarray(result.size) >= nearest.size * 0.99)
+    anywhere = nearest(convert, model, batch, Linf())
+    assert np.all(np.asarray(result.size) >= anywhere.size * 0.99)
 
 
-@by_norm
+@threats
 def test_a_start_that_is_adversarial_is_never_left_for_a_farther_one(
     convert: Convert, threat: Threat
 ) -> None:
     model, batch = network(), images(6)
-    first = attack(convert, model, batch, threat, steps=10)
-    again = attack(convert, model, batch, threat, steps=10, start=convert(first.images))
+    first = nearest(convert, model, batch, threat, steps=10)
+    again = nearest(convert, model, batch, threat, steps=10, start=convert(first.images))
     assert np.all(again.size <= first.size)
 
 
@@ -159,4 +144,4 @@ def test_a_budget_stops_it_with_what_it_has_found() -> None:
 
 def test_a_search_needs_a_step() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        attack(np.asarray, network(), images(1), Linf(), steps=0)
+        nearest(np.asarray, network(), images(1), Linf(), steps=0)

@@ -9,40 +9,23 @@ from hypothesis import strategies as st
 
 from probes.arrays import Array
 from probes.attacks.pgd import pgd
-from probes.attacks.result import AttackResult, Step
-from probes.losses import Loss
-from probes.objective import Evaluation, untargeted
-from probes.threat import L1, L2, Linf, Threat
+from probes.attacks.result import Step
+from probes.objective import Evaluation
+from probes.threat import Linf, Threat
+from tests.probes.attacking import PGD, THREATS, threats
 from tests.probes.models import (
     Convert,
-    Linear,
-    TwoLayer,
     grey,
     images,
     network,
-    on,
-    predicted,
     steepest_climb,
     two_class,
 )
 
-THREATS = [Linf(), L2(), L1()]
-by_norm = pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
+attack = PGD
 
 
-def attack(
-    convert: Convert, model: Linear | TwoLayer, batch: Array, eps: float, threat: Threat, **options: object
-) -> AttackResult:
-    """PGD against the predicted labels, the result as NumPy arrays."""
-    labels = convert(predicted(model, batch))
-    objective = untargeted(on(convert, model), labels, loss=Loss.MARGIN)
-    radii = convert(np.full((len(batch),), eps, dtype=np.float32))
-    settings = {"threat": threat, "eps": radii, "steps": 10, **options}
-    result = pgd(objective, convert(batch), **settings)  # type: ignore[arg-type]
-    return AttackResult(*(np.asarray(array) for array in result))
-
-
-@by_norm
+@threats
 @pytest.mark.parametrize("brightness", [0.5, 0.0], ids=["ball", "ball cut by the box"])
 def test_pgd_ends_near_the_closed_form_optimum_of_a_linear_model(
     convert: Convert, threat: Threat, brightness: float
@@ -78,7 +61,7 @@ def test_the_point_after_the_last_step_is_evaluated(convert: Convert) -> None:
     assert [step.step for step in steps] == [0, 1, 2, 3, 4]
 
 
-@by_norm
+@threats
 def test_the_last_point_is_where_all_steps_lead_and_is_not_evaluated(
     convert: Convert, threat: Threat
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from probes.cost import most
 from probes.request import ProbeError, ProbeRequest
+from serving.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,9 @@ def test_the_bound_grows_with_what_is_asked() -> None:
         assert most(more, classes=10).total > base
     many = ProbeRequest(eps=(0.1,), every_class=True)
     assert most(many, classes=100).total > 5 * most(many, classes=10).total
+
+
+def test_the_settings_say_what_a_plain_search_can_cost() -> None:
+    described = Settings.model_fields["probe_max_gradient_evaluations"].description or ""
+    told = int(described.rpartition("about ")[2].rstrip("."))
+    assert told == pytest.approx(most(ProbeRequest(), classes=10).total, rel=0.05)

@@ -8,44 +8,28 @@ import numpy as np
 import pytest
 
 from probes.arrays import Array
-from probes.attacks.result import AttackResult
 from probes.attacks.square import square
 from probes.attacks.square_moves import bump
 from probes.budget import Budget
 from probes.losses import Loss
 from probes.objective import untargeted
-from probes.threat import L1, L2, Linf, Threat
+from probes.threat import Linf, Threat
+from tests.probes.attacking import SQUARE, threats
 from tests.probes.models import (
     Convert,
     Linear,
-    OneByOne,
-    TwoLayer,
     grey,
     images,
     linear_distance,
     network,
-    on,
     predicted,
     two_class,
 )
 
-THREATS = [Linf(), L2(), L1()]
-by_norm = pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
+attack = SQUARE
 
 
-def attack(
-    convert: Convert, model: Linear | TwoLayer, batch: Array, eps: float, threat: Threat, **options: object
-) -> AttackResult:
-    """Square against the predicted labels, the result as NumPy arrays."""
-    labels = convert(predicted(model, batch))
-    objective = untargeted(OneByOne(on(convert, model)), labels, loss=Loss.MARGIN)
-    radii = convert(np.full((len(batch),), eps, dtype=np.float32))
-    settings = {"threat": threat, "eps": radii, "queries": 40, **options}
-    result = square(objective.query, convert(batch), **settings)  # type: ignore[arg-type]
-    return AttackResult(*(np.asarray(array) for array in result))
-
-
-@by_norm
+@threats
 @pytest.mark.parametrize("seed", range(3))
 def test_it_never_beats_the_closed_form_and_succeeds_well_beyond_it(
     convert: Convert, threat: Threat, seed: int

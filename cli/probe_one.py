@@ -69,12 +69,17 @@ def _write_image(path: Path, data_url: str | None) -> Path | None:
 
 @contextmanager
 def _bar() -> Iterator[OnProgress]:
-    """A bar over the gradient evaluations, on a terminal only."""
+    """A bar over the gradient evaluations, then one over a certificate's samples; on a terminal only."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("attacking", total=None)
+        attacking = bars.add_task("attacking", total=None)
+        certifying = bars.add_task("certifying", visible=False)
 
         def advance(state: Mapping[str, Any]) -> None:
-            bars.update(task, completed=state["gradient_evaluations"], total=state["bound"])
+            bars.update(attacking, completed=state["gradient_evaluations"], total=state["bound"])
+            samples = state["samples"]
+            bars.update(
+                certifying, completed=samples, total=state["certificate_samples"], visible=samples > 0
+            )
 
         yield advance

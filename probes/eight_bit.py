@@ -8,7 +8,7 @@ from probes.arrays import Array
 from probes.ball import TOLERANCE, norms
 from probes.threat import Norm
 
-_ON_GRID = 1e-3
+_ON_GRID = 1e-4
 """How far from a whole level an 8-bit image may lie, in levels: decoders divide by 255 in different ways."""
 
 

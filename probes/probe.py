@@ -21,7 +21,7 @@ from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, search, search_eight_bi
 from probes.prediction import predictions
 from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
-from probes.smoothing import requested_certificate
+from probes.smoothing import certificate_evaluations, requested_certificate
 from probes.threat import diameter, threat_named
 from probes.verdict import decide, meaning
 
@@ -29,12 +29,14 @@ from probes.verdict import decide, meaning
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a probe is. `held` and `flipped` as in the report; `bound` is the most gradient evaluations it
-    can take."""
+    can take, and `samples` those of a certificate that are drawn, of `certificate_samples`."""
 
     gradient_evaluations: int
     bound: int
     held: float | None
     flipped: float | None
+    samples: int
+    certificate_samples: int
 
 
 OnProgress = Callable[[Progress], None]
@@ -63,7 +65,7 @@ def probe(
         trained_eps: the eps the model was trained for in the norm of the request; None or 0 if there is none.
         budget: deadline and cancellation, asked before every evaluation. When it says stop, the report holds
             what was found until then.
-        progress: told after every step.
+        progress: told after every step, and every batch of a certificate's samples.
 
     Raises:
         ProbeError: if the image, the label or the target does not suit the classifier.
@@ -78,7 +80,12 @@ def probe(
     searched = _searched(request, clean.size)
     # A search is about the eps trained for, where it goes as far.
     verdict_eps = min(searched, trained_eps) if request.eps is None and trained_eps else searched
-    ladder = _ladder(classifier, findings, rivals, request, budget, progress)
+
+    def tell(*, samples: int = 0) -> None:
+        if progress is not None:
+            progress(_progress(ladder, request, classes=logits.shape[1], samples=samples))
+
+    ladder = _ladder(classifier, findings, rivals, request, budget, tell)
     checks: list[Check] = []
     noise: dict[float, float | None] = {}
     already_reached = findings.flipped(0.0)
@@ -102,7 +109,9 @@ def probe(
     held, flipped = bracket(ladder, findings)
     # The attack and its checks came first: the certificate cannot take their time, nor weaken their verdict.
     exhausted = budget.exhausted
-    certificate = requested_certificate(classifier, clean, request, budget=budget)
+    certificate = requested_certificate(
+        classifier, clean, request, budget=budget, on_batch=lambda drawn: tell(samples=drawn)
+    )
     nearest = findings.smallest(eight_bit=True)
     return ProbeReport(
         prediction=predictions(logits)[0],
@@ -193,22 +202,11 @@ def _ladder(
     rivals: list[int],
     request: ProbeRequest,
     budget: Budget,
-    progress: OnProgress | None,
+    on_step: Callable[[], None],
 ) -> Ladder:
-    bound = cost.most(request, classes=1 + len(rivals)).gradient_evaluations
     goal, losses = findings.goal, LOSSES[request.loss]
     towards_one = request.loss == "auto" and goal.target is None
-
-    def on_step() -> None:
-        if progress is not None:
-            held, flipped = bracket(ladder, findings)
-            progress(
-                Progress(
-                    gradient_evaluations=budget.gradient_evaluations, bound=bound, held=held, flipped=flipped
-                )
-            )
-
-    ladder = Ladder(
+    return Ladder(
         classifier,
         findings,
         threat=threat_named(request.norm),
@@ -217,7 +215,18 @@ def _ladder(
         budget=budget,
         on_step=on_step,
     )
-    return ladder
+
+
+def _progress(ladder: Ladder, request: ProbeRequest, *, classes: int, samples: int) -> Progress:
+    held, flipped = bracket(ladder, ladder.findings)
+    return Progress(
+        gradient_evaluations=ladder.budget.gradient_evaluations,
+        bound=cost.most(request, classes=classes).gradient_evaluations,
+        held=held,
+        flipped=flipped,
+        samples=samples,
+        certificate_samples=certificate_evaluations(request),
+    )
 
 
 def _attack(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from statistics import NormalDist
 
 import array_api_compat
@@ -44,6 +45,7 @@ def certify(
     seed: int = 0,
     budget: Budget | None = None,
     rows: int | None = None,
+    on_batch: Callable[[int], None] = lambda _: None,
 ) -> Certificate:
     """Certifies an l2 radius for the smoothed classifier at one image, or abstains.
 
@@ -60,6 +62,7 @@ def certify(
         seed: with the number of the sample, the key of its noise.
         budget: asked before every batch; counts one forward evaluation a sample.
         rows: samples in one batch, which do not change the answer; bounded for memory's sake without it.
+        on_batch: told after every batch how many samples are drawn.
 
     Raises:
         ValueError: sigma is not positive and finite, there is nothing to draw, or alpha is not in (0, 1).
@@ -78,6 +81,7 @@ def certify(
         points = _noisy(image, sigma=sigma, seed=seed, first=len(answers), last=last)
         budget.forward_evaluations += last - len(answers)
         answers += _classes(classifier.logits(points))
+        on_batch(len(answers))
     finished = len(answers) == n0 + n
     index = radius = p_lower = count = None
     if finished:
@@ -102,13 +106,24 @@ def certify(
 
 
 def requested_certificate(
-    classifier: Classifier, clean: Array, request: ProbeRequest, *, budget: Budget
+    classifier: Classifier,
+    clean: Array,
+    request: ProbeRequest,
+    *,
+    budget: Budget,
+    on_batch: Callable[[int], None],
 ) -> Certificate | None:
     """The certificate that `request` asks for, with what is left of the budget; None if it asks for none."""
     if not request.certify:
         return None
     return certify(
-        classifier, clean, sigma=request.sigma, n=request.certify_samples, seed=request.seed, budget=budget
+        classifier,
+        clean,
+        sigma=request.sigma,
+        n=request.certify_samples,
+        seed=request.seed,
+        budget=budget,
+        on_batch=on_batch,
     )
 
 

@@ -52,6 +52,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.clock == "cpu" and arguments.threads > 1:
         parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
+    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
+        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
     torch.set_num_threads(arguments.threads)
     report: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("threads", "rounds", "steps", "clock")
@@ -107,10 +109,11 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
             _print_pgd(row)
         if subject.name == BUNDLED and arguments.smallest_eps:
             count = arguments.smallest_eps
+            layout = pgd.FORMATS[_faster_format(subject, images[:1], labels[:1], arguments)]
             for result in smallest_eps.compare(
                 engine,
-                subject.network,
-                images[:count],
+                subject.network.to(memory_format=layout),
+                images[:count].contiguous(memory_format=layout),
                 labels[:count],
                 trained_eps=EPS,
                 rounds=arguments.rounds,

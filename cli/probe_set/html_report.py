@@ -19,6 +19,7 @@ from cli.probe_set.result import Probed, SetResult, breakpoints, curve_at, media
 from cli.probe_set.setup import Setup
 from cli.probe_set.tables import counted
 from probes.request import ProbeRequest
+from probes.smoothing import ALPHA
 
 
 def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
@@ -42,6 +43,7 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
         command=printable(setup.command),
         options=_options(setup.request, setup.deadline_s),
         norm=setup.request.norm,
+        confidence=f"{1 - ALPHA:g}",
         pictured=sum(probed.pictures is not None for probed in result.probed),
         most_pictures=most_pictures,
         rows=_rows(result.probed),
@@ -104,6 +106,12 @@ def _options(request: ProbeRequest, deadline_s: float) -> list[tuple[str, str]]:
     return [
         ("Threat", f"{request.norm}, {attacked}"),
         ("Attack", f"PGD, {request.steps} steps, {request.restarts} restarts, loss {request.loss}"),
+        *([("Classes", "each other class sought by itself")] if request.every_class else []),
+        *(
+            [("Certificate", f"sigma {request.sigma:g}, {request.certify_samples} samples")]
+            if request.certify
+            else []
+        ),
         ("Evidence", request.evidence),
         ("Seed", str(request.seed)),
         ("Deadline", f"{deadline_s:g} s for each image"),

@@ -19,20 +19,29 @@ from cli.probe_set.setup import Setup
 
 COLUMNS = (
     "file", "label", "prediction", "probability", "correct", "verdict", "norm", "eps", "held", "flipped",
-    "flipped_8bit", "failed_checks", "exhausted", "gradient_evaluations", "forward_evaluations", "seconds",
-    "error",
+    "flipped_8bit", "failed_checks", "classes", "certified_label", "certified_radius", "exhausted",
+    "gradient_evaluations", "forward_evaluations", "seconds", "error",
 )  # fmt: skip
 """Of the CSV file. All eps in units of [0, 1] pixels; what is not known is empty; `held` and `flipped` are
-those of `minimal_eps`, and `eps` is what the verdict is about."""
+those of `minimal_eps`, and `eps` is what the verdict is about. `classes` is a JSON object, the smallest eps
+by class; `certified_label` and `certified_radius` (l2) are the smoothed classifier's."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula (CWE-1236)."""
 
 
 def csv_table(result: SetResult) -> str:
-    """One line for each image, and for each file that could not be probed (then `error` says why)."""
+    """One line for each image, and for each file that could not be probed (then `error` says why).
+
+    No cell begins as a formula does, for spreadsheets would run it: a file =x.png is written as ./=x.png, and
+    before any other such text comes an apostrophe.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     writer.writerows(_cells(probed) for probed in result.probed)
-    writer.writerows({"file": failure.name, "error": failure.reason} for failure in result.failures)
+    writer.writerows(
+        {"file": _file(failure.name), "error": _text(failure.reason)} for failure in result.failures
+    )
     return text.getvalue()
 
 
@@ -80,7 +89,8 @@ def summary(result: SetResult, setup: Setup) -> list[str]:
     threat, n = result.probed[0].report["threat"], len(result.probed)
     norm, model = threat["norm"], f"{setup.model['name']}/{setup.model['version']}"
     point = curve_at(result.probed, [threat["eps"]])[0]
-    shares = f"{point.flipped:.1%} flipped, {point.held:.1%} attacked in vain (no proof)"
+    held = "attacked in vain (no proof)" if point.eps > 0 else "not flipped, as nothing was changed"
+    shares = f"{point.flipped:.1%} flipped, {point.held:.1%} {held}"
     lines = [
         f"{counted(n, 'image')} on {model}. {setup.about}",
         f"Within eps {radius(threat['eps'], norm)} ({norm}): {shares}, {point.undecided:.1%} undecided",
@@ -125,11 +135,11 @@ def _rows(result: SetResult, setup: Setup) -> Table:
 
 def _cells(probed: Probed) -> dict[str, Any]:
     report = probed.report
-    budget = report["budget"]
+    budget, certificate = report["budget"], report["certificate"] or {}
     return {
-        "file": probed.name,
-        "label": probed.label,
-        "prediction": report["prediction"]["label"],
+        "file": _file(probed.name),
+        "label": _text(probed.label),
+        "prediction": _text(report["prediction"]["label"]),
         "probability": report["prediction"]["probability"],
         "correct": _lower(probed.correct),
         "verdict": probed.verdict,
@@ -139,11 +149,24 @@ def _cells(probed: Probed) -> dict[str, Any]:
         "flipped": report["minimal_eps"]["flipped"],
         "flipped_8bit": report["minimal_eps_8bit"],
         "failed_checks": " ".join(check["check"] for check in probed.failed_checks),
+        "classes": None
+        if report["classes"] is None
+        else json.dumps({one["label"]: one["flipped"] for one in report["classes"]}),
+        "certified_label": _text(certificate.get("label")),
+        "certified_radius": certificate.get("radius"),
         "exhausted": _lower(budget["exhausted"]),
         "gradient_evaluations": budget["gradient_evaluations"],
         "forward_evaluations": budget["forward_evaluations"],
         "seconds": budget["seconds"],
     }
+
+
+def _file(name: str) -> str:
+    return f"./{name}" if name.startswith(_FORMULA) else name
+
+
+def _text(value: str | None) -> str | None:
+    return f"'{value}" if value is not None and value.startswith(_FORMULA) else value
 
 
 def _lower(value: bool | None) -> str | None:

@@ -114,6 +114,20 @@ def test_the_page_says_what_was_measured_and_how(
     assert re.findall(r"([abc])\.png", text) == ["a", "b", "c"]
 
 
+def test_the_page_shows_classes_and_certificates_that_were_asked_for(
+    clead: Clead, color_models: Path, colours: Path, tmp_path: Path
+) -> None:
+    plain = _page(clead, color_models, colours, *EPS, file=tmp_path / "plain.html")
+    options = ("--target", "every", "--certify", "--certify-samples", "50", "--sigma", "0.01")
+    page = _page(clead, color_models, colours, *EPS, *options, file=tmp_path / "page.html")
+    text = " ".join(page.text.split())
+
+    assert text.count("what each class takes") == 3 and "blue -" in text
+    assert "sigma 0.01, 50 samples" in text and "each radius with confidence 0.999" in text
+    assert re.search(r"red 0\.0\d{3}", text)
+    assert "smoothed" not in plain.text and "each class" not in plain.text
+
+
 def test_pictures_are_capped_and_the_page_says_so(
     clead: Clead, color_models: Path, colours: Path, tmp_path: Path
 ) -> None:

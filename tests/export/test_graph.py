@@ -131,6 +131,18 @@ def test_the_losses_of_one_batch_are_independent(tmp_path: Path) -> None:
         np.testing.assert_allclose(together.gradient[row], alone.gradient[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", list(Loss))
+def test_equal_logits_give_finite_losses_and_gradients(tmp_path: Path, loss: Loss) -> None:
+    """DLR divides by the spread of the logits, which is zero here."""
+    network = small_network("compact_resnet")
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    Exported(network).write(tmp_path)
+    got = run_gradient(tmp_path, random_images(4), *choices(4, loss=loss))
+    assert not got.logits.any()
+    assert np.isfinite(got.value).all() and np.isfinite(got.gradient).all()
+
+
 @pytest.mark.parametrize("graph", ["classifier", "gradient"])
 @pytest.mark.parametrize("name", ["compact_resnet", "max_pool_basic"])
 def test_the_file(tmp_path: Path, name: str, graph: str) -> None:

@@ -101,3 +101,11 @@ def test_levels_survive_the_way_to_floats_and_back() -> None:
     assert is_eight_bit((levels / 255.0).astype(np.float32))
     assert is_eight_bit(levels.astype(np.float32) * np.float32(1 / 255))
     assert not is_eight_bit(np.asarray([0.5], dtype=np.float32))
+
+
+def test_an_image_near_the_grid_is_measured_where_it_is() -> None:
+    """A two-thousandth of a level in each of many values adds up in l1."""
+    levels = np.full((3, 32, 32), 100, dtype=np.uint8)
+    clean = from_levels(levels) + np.float32(5e-4 / 255)
+    assert not is_eight_bit(clean)
+    assert eight_bit_distance(levels, clean, "l1") == pytest.approx(3072 * 5e-4 / 255, rel=0.05)

@@ -184,6 +184,15 @@ def test_progress_counts_up_to_at_most_its_bound() -> None:
     assert any(one.flipped is not None for one in told)
 
 
+def test_progress_goes_on_while_a_certificate_is_made() -> None:
+    told: list[Progress] = []
+    request = ProbeRequest(certify=True, certify_samples=900)
+    probe(network(), images(1)[0], request, trained_eps=None, budget=Budget(), progress=told.append)
+    drawn = [one.samples for one in told]
+    assert drawn == sorted(drawn) and drawn[0] == 0 and len(set(drawn)) > 2
+    assert drawn[-1] == told[0].certificate_samples == 1000
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [

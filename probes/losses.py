@@ -22,7 +22,6 @@ from typing import Any
 from probes.arrays import Array, namespace
 
 UNTARGETED = -1
-_TINY = 1e-12
 
 
 class Loss(IntEnum):
@@ -115,7 +114,10 @@ def _dlr(logits: Array, label: Array, goal: Array, targeted: Array) -> tuple[Arr
     rival = xp.where(targeted[:, None], goal, _largest(_without(logits, label)))
     numerator_by_logits, denominator_by_logits = rival - label, first - last
     numerator = xp.sum(logits * numerator_by_logits, axis=1)
-    denominator = xp.sum(logits * denominator_by_logits, axis=1) + _TINY
+    spread = xp.sum(logits * denominator_by_logits, axis=1)
+    # Where the largest logits are equal, the numerator alone says where to climb. Adding a tiny number would
+    # not do: exporters drop such additions.
+    denominator = xp.where(spread > 0, spread, xp.ones_like(spread))
     value = numerator / denominator
     cotangent = (numerator_by_logits - value[:, None] * denominator_by_logits) / denominator[:, None]
     return value, cotangent

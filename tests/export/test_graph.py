@@ -133,7 +133,7 @@ def test_the_losses_of_one_batch_are_independent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loss", list(Loss))
 def test_equal_logits_give_finite_losses_and_gradients(tmp_path: Path, loss: Loss) -> None:
-    """DLR divides by the spread of the logits, which is zero here."""
+    """DLR is divided by the spread of the largest logits, which is zero here."""
     network = small_network("compact_resnet")
     for parameter in network.parameters():
         nn.init.zeros_(parameter)

@@ -1,0 +1,1 @@
+"""Requests a second and latency of `/classify`, beside other ways to serve the same model from Python."""

@@ -1,0 +1,128 @@
+"""Each server in turn, under load from wrk at several numbers of connections; every round anew."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.server_process import free_port, running
+from benchmarks.serving_load.contestants import (
+    REPOSITORY,
+    STOCK,
+    available,
+    contestant,
+    shared_environment,
+)
+from benchmarks.serving_load.table import Measured, ceilings, rows
+from benchmarks.serving_load.wrk import Load, load, require_wrk
+from export.bundle import resolve_bundle
+
+CEILING_BATCH = 16
+READY_SECONDS = 120
+
+
+def main() -> None:
+    """Measure, print each round, and the table at the end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_load", description=__doc__)
+    parser.add_argument("image", type=Path, help="a PNG file, posted over and over")
+    parser.add_argument("--bundle", type=Path, help="of a model; by default the bundled one")
+    parser.add_argument("--servers", nargs="+", choices=available(), default=available())
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--seconds", type=float, default=6.0, help="of load, at each number of connections")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    arguments.bundle = arguments.bundle or resolve_bundle(REPOSITORY / "models", "clead-cifar10")
+    require_wrk()
+    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
+        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
+    measured: list[Measured] = []
+    for number in range(arguments.rounds):
+        for workers in dict.fromkeys(arguments.workers):
+            measured += _round(number, workers, arguments)
+    _print_table(measured, reference=STOCK if STOCK in arguments.servers else arguments.servers[0])
+    if arguments.json is not None:
+        document = json.dumps([asdict(one) for one in measured], indent=2)
+        arguments.json.write_text(document + "\n", encoding="utf-8")
+
+
+def _round(number: int, workers: int, arguments: argparse.Namespace) -> Iterator[Measured]:
+    image, bundle = arguments.image.read_bytes(), arguments.bundle.resolve()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    for name in arguments.servers:
+        loads = _loads(name, image, bundle, workers, threads, arguments)
+        described = ", ".join(
+            f"{one.connections}: {one.per_second:.0f}/s, p99 {one.p99_ms:.1f} ms"
+            + (f", {one.failed} FAILED" if one.failed else "")
+            for one in loads
+        )
+        print(f"round {number + 1}, {workers} worker(s), {name}: {described}", flush=True)
+        yield Measured(round=number, server=name, workers=workers, loads=tuple(loads))
+    ceiling = _ceiling(arguments.image, bundle, workers, threads, arguments.seconds)
+    print(f"round {number + 1}, {workers} process(es) without HTTP: {ceiling:.0f}/s", flush=True)
+    yield Measured(round=number, server="ceiling", workers=workers, ceiling=ceiling)
+
+
+def _loads(
+    name: str, image: bytes, bundle: Path, workers: int, threads: int, arguments: argparse.Namespace
+) -> list[Load]:
+    port = free_port()
+    server = contestant(name, bundle=bundle, image=image, port=port, workers=workers, threads=threads)
+    with running(
+        server.command,
+        port=port,
+        cwd=REPOSITORY,
+        limit=READY_SECONDS,
+        environment=server.environment,
+        ready=server.ready,
+    ):
+        url = f"http://127.0.0.1:{port}/classify"
+
+        def under(connections: int, seconds: float) -> Load:
+            return load(
+                url, server.body, content_type=server.content_type, connections=connections, seconds=seconds
+            )
+
+        under(4 * workers, 2.0)
+        return [under(connections, arguments.seconds) for connections in arguments.connections]
+
+
+def _ceiling(image: Path, bundle: Path, workers: int, threads: int, seconds: float) -> float:
+    """As many processes as the servers have workers, at the same time."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.serving_load.ceiling",
+        str(image),
+        str(CEILING_BATCH),
+        str(seconds),
+    ]
+    environment = {**os.environ, **shared_environment(bundle, threads=threads, workers=workers)}
+    processes = [
+        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(workers)
+    ]
+    return sum(float(process.communicate()[0]) for process in processes)
+
+
+def _print_table(measured: Sequence[Measured], *, reference: str) -> None:
+    print(f"\nmedians of the rounds; times: over {reference}, same workers and connections")
+    print(f"{'server':<14} workers connections  per second   median      p99  failed   times")
+    for row in rows(measured, reference=reference):
+        print(
+            f"{row.server:<14} {row.workers:>7} {row.connections:>11} {row.per_second:>11.0f} "
+            f"{row.median_ms:>5.1f} ms {row.p99_ms:>5.1f} ms {row.failed:>7} {row.times:>7.2f}"
+        )
+    for workers, rate in ceilings(measured).items():
+        print(f"without HTTP, {workers} process(es), batches of {CEILING_BATCH}: {rate:.0f} images a second")
+
+
+if __name__ == "__main__":
+    main()

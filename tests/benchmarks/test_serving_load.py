@@ -1,0 +1,125 @@
+"""The load benchmark gives all servers the same work, reads wrk rightly, and compares within a round."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from httpx import ASGITransport, AsyncClient
+from PIL import Image
+
+from benchmarks.serving_load.contestants import (
+    BARE,
+    LITSERVE,
+    OURS,
+    REPOSITORY,
+    STOCK,
+    contestant,
+    shared_environment,
+)
+from benchmarks.serving_load.servers.bare_uvicorn import application
+from benchmarks.serving_load.servers.work import Work
+from benchmarks.serving_load.table import Measured, Row, ceilings, rows
+from benchmarks.serving_load.wrk import Load, parse
+from engines.load import EngineOptions, load_engine
+from export.bundle import load_bundle, resolve_bundle
+from serving.classification import classify
+from serving.models import Model
+
+WRK_OUTPUT = """Running 2s test @ http://127.0.0.1:8000/classify
+  1 threads and 4 connections
+Requests/sec:     50.00
+
+{"requests": 100, "microseconds": 2000000, "median": 1500, "p99": 20000, "failed": 10}
+"""
+
+
+@pytest.fixture
+def png() -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def bundle(monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = resolve_bundle(REPOSITORY / "models", "clead-cifar10")
+    for name, value in shared_environment(folder, threads=1, workers=1).items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_every_server_answers_what_ours_does(bundle: Path, png: bytes) -> None:
+    loaded = load_bundle(bundle)
+    engine = load_engine(loaded, EngineOptions(engine="cpu", threads=1, with_gradient=False))
+    model = Model(bundle=loaded, engine=engine, info=engine.describe())
+    (ours,) = classify([png], model, top=5, max_pixels=10_000, late=lambda: False)
+    wanted = [(one["label"], pytest.approx(one["probability"], rel=1e-5)) for one in ours["top"]]
+
+    work = Work()
+
+    async def ask() -> Any:
+        async with AsyncClient(transport=ASGITransport(application()), base_url="http://bare") as client:
+            return (await client.post("/classify", content=png)).json()
+
+    bare = asyncio.run(ask())
+    for answer in (bare, work.classify(png), *work.classify_batch([png] * 3)):
+        assert [(one["label"], one["probability"]) for one in answer["predictions"]] == wanted
+
+
+@pytest.mark.parametrize("name", [OURS, STOCK, LITSERVE, BARE])
+def test_every_server_gets_the_image_itself(bundle: Path, png: bytes, name: str) -> None:
+    server = contestant(name, bundle=bundle, image=png, port=1, workers=2, threads=1)
+    if server.content_type == "application/json":
+        sent = base64.b64decode(json.loads(server.body)["image"])
+    elif server.content_type.startswith("multipart/"):
+        head = f"Content-Type: {server.content_type}\r\nMIME-Version: 1.0\r\n\r\n".encode()
+        (part,) = message_from_bytes(head + server.body).get_payload()  # type: ignore[misc]
+        assert part.get_param("name", header="content-disposition") == "image"  # type: ignore[union-attr]
+        sent = part.get_payload(decode=True)  # type: ignore[union-attr, assignment]
+    else:
+        sent = server.body
+    assert sent == png
+    assert "2" in {*server.environment.values(), *server.command}
+
+
+def test_what_failed_is_no_answer() -> None:
+    assert parse(WRK_OUTPUT, connections=4) == Load(
+        connections=4, per_second=45.0, median_ms=1.5, p99_ms=20.0, failed=10
+    )
+
+
+def _measured(number: int, server: str, per_second: float) -> Measured:
+    load = Load(connections=16, per_second=per_second, median_ms=1.0, p99_ms=2.0, failed=1)
+    return Measured(round=number, server=server, workers=1, loads=(load,))
+
+
+def test_rates_are_compared_within_a_round() -> None:
+    """In the second round the machine was busy for both; a quotient of medians would not be 3."""
+    measured = [
+        *(_measured(0, OURS, 300.0), _measured(0, STOCK, 100.0)),
+        *(_measured(1, OURS, 30.0), _measured(1, STOCK, 10.0)),
+        *(_measured(2, OURS, 600.0), _measured(2, STOCK, 90.0)),
+        *(Measured(round=number, server="ceiling", workers=1, ceiling=400.0 + number) for number in range(3)),
+    ]
+    found = {row.server: row for row in rows(measured, reference=STOCK)}
+    assert found[OURS] == Row(
+        server=OURS,
+        workers=1,
+        connections=16,
+        per_second=300.0,
+        median_ms=1.0,
+        p99_ms=2.0,
+        failed=3,
+        times=3.0,
+    )
+    assert found[STOCK].times == 1.0
+    assert ceilings(measured) == {1: 401.0}

@@ -76,19 +76,18 @@ def new_key() -> str:
 def entry_of(
     key: str, *, name: str | None, scopes: Iterable[str], rate: str | None, burst: int | None
 ) -> str:
-    """The entry for the keys file or CLEAD_KEYS, checked as it will be when it is read.
+    """The entry of a key, for the keys file or CLEAD_KEYS.
 
     Raises:
         KeysError: the name, a scope or the rate is not accepted.
     """
     words = [hashlib.sha256(key.encode()).hexdigest()]
-    words += [] if name is None else [f"name={name}"]
-    words += [f"scope={scope}" for scope in dict.fromkeys(scopes)]
+    words += [] if name is None else [f"name={_name(name)}"]
+    words += [f"scope={scope}" for scope in sorted(_scopes(scopes))]
+    _quota(rate, None if burst is None else str(burst))
     words += [] if rate is None else [f"rate={rate}"]
     words += [] if burst is None else [f"burst={burst}"]
-    entry = " ".join(words)
-    parse_entry(entry)
-    return entry
+    return " ".join(words)
 
 
 def parse_entry(text: str) -> ApiKey:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from probes.threat import Norm
-from serving.keys import KeyRing, parse_entry
+from serving.keys import KeyRing, KeysError, parse_entry
 from serving.settings_names import check_names
 
 PREFIX = "CLEAD_"
@@ -44,7 +44,13 @@ def _listed(value: object) -> object:
 
 
 def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
-    KeyRing(parse_entry(entry) for entry in entries)
+    keys = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            keys.append(parse_entry(entry))
+        except KeysError as error:
+            raise ValueError(f"key {number}: {error}") from None
+    KeyRing(keys)
     return entries
 
 

@@ -20,8 +20,10 @@ import sys
 from pathlib import Path
 from serving.buckets import Buckets
 from serving.quota import Quota
-buckets, quota = Buckets(Path(sys.argv[1])), Quota(requests=1, period_s=3600, burst=100)
-print(sum(buckets.draw(b"a" * 16, quota).wait == 0 for _ in range(100)))
+buckets, quota = Buckets(Path(sys.argv[1])), Quota(requests=1, period_s=3600, burst=10000)
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(buckets.draw(b"a" * 16, quota).wait == 0 for _ in range(10000)))
 """
 DIE_WITH_THE_LOCK = """
 import fcntl, os, signal, sys
@@ -37,7 +39,11 @@ held.draw(b"a" * 16, Quota(requests=1, period_s=3600, burst=100))
 
 def _python(code: str, path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -52,10 +58,17 @@ def _granted(buckets: Buckets, identity: bytes, times: int) -> int:
 
 def test_two_processes_that_draw_at_once_get_one_burst_together(path: Path) -> None:
     processes = [_python(DRAW_ALL, path) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
     granted = [int(process.communicate(timeout=60)[0]) for process in processes]
 
-    assert sum(granted) == 100
+    assert sum(granted) == 10_000
     assert [process.returncode for process in processes] == [0, 0]
 
 

@@ -11,6 +11,7 @@ from cli.doctor import doctor
 from cli.errors import reported
 from cli.evaluate import evaluate
 from cli.export import export
+from cli.keys import keys
 from cli.probe import probe
 from cli.serve import serve
 from cli.train import train
@@ -40,5 +41,5 @@ def main(*, traceback: bool) -> None:
     """
 
 
-for _command in (train, evaluate, export, serve, probe, doctor, triton_repository):
+for _command in (train, evaluate, export, serve, keys, probe, doctor, triton_repository):
     main.add_command(_command)

@@ -1,59 +1,149 @@
-"""Who may use the server: API keys, compared in constant time, and no public address without them."""
+"""Who may do what: scopes of paths, admission by key and quota, and no public address without keys."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
+from serving.buckets import IDENTITY_BYTES, Buckets
+from serving.keys import ApiKey, KeysError, Scope
+from serving.keys_watch import WatchedKeys
 from serving.problems import Problem
-from serving.settings import SHA256_PATTERN, Settings, SettingsError
+from serving.quota import Draw, Quota, seconds
+from serving.settings import Settings, SettingsError
+from serving.shared_folder import shared_folder
 
 PUBLIC_WITHOUT_KEYS = (
     "set CLEAD_KEYS or CLEAD_KEYS_FILE, listen on 127.0.0.1, or, if everybody may use it, set "
     "CLEAD_ALLOW_PUBLIC=1"
 )
+OPEN_PATHS = frozenset(
+    {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+)
+SCOPED_PATHS: tuple[tuple[str, Scope], ...] = (
+    ("/classify", "classify"),
+    ("/probe", "probe"),
+    ("/v2", "classify"),
+)
+"""The scope that a path, and everything below it, needs. Any valid key opens the paths not listed."""
+IMAGES_PARAMETER = "include"
+"""The parameter of /probe that asks for adversarial images, and so for the scope `probe:images`."""
 
 
-class KeyRing:
-    """The accepted keys, known only by their sha256. An empty ring lets everybody in."""
+class Access:
+    """Decides about requests from their path and headers alone, before any body is read."""
 
-    def __init__(self, digests: Iterable[str]) -> None:
-        self._digests = tuple(bytes.fromhex(digest) for digest in digests)
+    def __init__(self, keys: WatchedKeys, buckets: Buckets) -> None:
+        self._keys = keys
+        self._buckets = buckets
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a key is needed; it stays so while the server runs."""
+        return bool(self._keys.ring)
 
-    def admit(self, headers: Headers) -> None:
-        """Checks `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+    async def watch(self) -> None:
+        """Takes up changes of the keys file for as long as the server runs."""
+        await self._keys.watch()
+
+    def close(self) -> None:
+        """Closes what is shared with the other workers."""
+        self._buckets.close()
+
+    def authenticate(self, headers: Headers) -> ApiKey | None:
+        """The key in `Authorization: Bearer KEY` or `X-API-Key: KEY`; None where no key is asked for.
 
         Raises:
             Problem: unauthorized.
         """
-        if not self._digests:
-            return
-        presented = hashlib.sha256(_presented(headers).encode("utf-8", "surrogateescape")).digest()
-        # Every key is compared, so that the time does not tell which one was near.
-        matches = [hmac.compare_digest(presented, digest) for digest in self._digests]
-        if not any(matches):
+        ring = self._keys.ring
+        if not ring:
+            return None
+        key = ring.find(_presented(headers))
+        if key is None:
             raise Problem(
                 "unauthorized",
                 "send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        return key
+
+    def authorize(self, key: ApiKey | None, path: str) -> Mapping[str, str]:
+        """Checks the scope that the path needs, and draws one request from the key's quota.
+
+        Returns:
+            Headers that tell the client about its quota; none without one.
+
+        Raises:
+            Problem: forbidden, or rate_limited with Retry-After.
+        """
+        scope = scope_of(path)
+        if scope is not None:
+            check_scope(key, scope)
+        if key is None or key.quota is None:
+            return {}
+        drawn = self._buckets.draw(key.digest[:IDENTITY_BYTES], key.quota)
+        told = _quota_headers(key.quota, drawn)
+        if drawn.wait:
+            wait = seconds(drawn.wait)
+            raise Problem(
+                "rate_limited",
+                f"the key {key.name!r} may send {key.quota}: try again in {wait} s",
+                headers={"Retry-After": str(wait), **told},
+            )
+        return told
 
 
-def load_keys(settings: Settings) -> KeyRing:
-    """The keys of the settings and of the keys file.
+def load_access(settings: Settings, *, on_fault: Callable[[bool], None] = lambda _: None) -> Access:
+    """The keys of the settings and of the keys file, and the buckets that the workers of this server share.
+
+    Args:
+        on_fault: told whether the keys file, as it is now, cannot be used.
 
     Raises:
-        SettingsError: the file cannot be read or a line is not a sha256.
+        SettingsError: the keys file cannot be read, holds no key, or a line of it is not accepted.
     """
-    return KeyRing([*settings.keys, *_from_file(settings)])
+    folder = shared_folder()
+    try:
+        keys = WatchedKeys(
+            settings.keys,
+            settings.keys_file,
+            copy=None if folder is None else folder / "keys",
+            on_fault=on_fault,
+        )
+    except KeysError as error:
+        raise SettingsError(str(error)) from None
+    return Access(keys, Buckets(None if folder is None else folder / "buckets"))
+
+
+def scope_of(path: str) -> Scope | None:
+    """The scope that a path needs; None where any valid key will do."""
+    for prefix, scope in SCOPED_PATHS:
+        if path == prefix or path.startswith(prefix + "/"):
+            return scope
+    return None
+
+
+def check_scope(key: ApiKey | None, scope: Scope) -> None:
+    """Raises Problem forbidden for a key without the scope; without keys everything is allowed."""
+    if key is not None and scope not in key.scopes:
+        raise Problem(
+            "forbidden",
+            f"the key {key.name!r} has the scopes {', '.join(sorted(key.scopes))}, and this needs {scope}: "
+            "ask the operator for a key that has it"
+            + (f", or leave out {IMAGES_PARAMETER}" if scope == "probe:images" else ""),
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+            scope=scope,
+        )
+
+
+def key_of(request: Request) -> ApiKey | None:
+    """The key that a request was admitted by."""
+    key: ApiKey | None = getattr(request.state, "key", None)
+    return key
 
 
 def check_binding(settings: Settings, *, host: str, has_keys: bool) -> None:
@@ -85,22 +175,9 @@ def _presented(headers: Headers) -> str:
     return headers.get("x-api-key", "").strip()
 
 
-def _from_file(settings: Settings) -> list[str]:
-    if settings.keys_file is None:
-        return []
-    try:
-        lines = settings.keys_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"keys_file {settings.keys_file} cannot be read: {error}") from None
-    digests = []
-    for number, line in enumerate(lines, start=1):
-        digest = line.split("#")[0].strip().lower()
-        if not digest:
-            continue
-        if not re.fullmatch(SHA256_PATTERN, digest):
-            raise SettingsError(
-                f"keys_file {settings.keys_file}, line {number}: not a sha256 in hexadecimal; make one with "
-                "printf %s KEY | sha256sum"
-            )
-        digests.append(digest)
-    return digests
+def _quota_headers(quota: Quota, drawn: Draw) -> Mapping[str, str]:
+    # draft-ietf-httpapi-ratelimit-headers-10: quota q in window w; r remain, all are back in t seconds.
+    return {
+        "RateLimit-Policy": f'"key";q={quota.burst};w={quota.window_s}',
+        "RateLimit": f'"key";r={drawn.remaining};t={seconds(drawn.full_in)}',
+    }

@@ -21,14 +21,19 @@ Parameter = str | int | float
 
 
 class ServerProblem(Exception):
-    """The server refused. `code` is stable; `request_id` finds the request in the server's log."""
+    """The server refused. `code` is stable; `request_id` finds the request in the server's log.
 
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+    `code` is "unauthorized" without a valid key, "forbidden" when the key lacks a scope, "rate_limited" when
+    it is over its quota. `retry_after` is in how many seconds to try again, where the server says so.
+    """
+
+    def __init__(self, status: int, body: Mapping[str, Any], *, retry_after: float | None = None) -> None:
         super().__init__(f"{status} {body.get('code')}: {body.get('detail')}")
         self.status = status
         self.body = body
         self.code = str(body.get("code", ""))
         self.request_id = str(body.get("request_id", ""))
+        self.retry_after = retry_after
 
 
 class ClientError(Exception):
@@ -161,12 +166,20 @@ class Client:
             connection.request(method, self._prefix + path, body, sent)
             response = connection.getresponse()
             if response.status >= 400:
-                raise ServerProblem(response.status, json.loads(response.read()))
+                raise ServerProblem(
+                    response.status,
+                    json.loads(response.read()),
+                    retry_after=_seconds(response.getheader("Retry-After")),
+                )
             yield response
         except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
             raise ClientError(f"no answer of this server at {self._host}:{self._port}: {error}") from error
         finally:
             connection.close()
+
+
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header is not None and header.isdecimal() else None
 
 
 def _path(path: str, **parameters: Parameter | None) -> str:

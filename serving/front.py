@@ -15,12 +15,12 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import PUBLIC_WITHOUT_KEYS, is_public
+from serving.access import OPEN_PATHS, PUBLIC_WITHOUT_KEYS, is_public
+from serving.audit import open_record, write_record
 from serving.problems import MISTAKE, Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime
 
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499
@@ -50,19 +50,22 @@ class Front:
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
+        open_record(scope)
+        added = [(b"x-request-id", request_id.encode())]
         status = 0
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+                message.setdefault("headers", []).extend(added)
             await send(message)
 
         try:
-            self._admit(scope, headers)
+            added += self._admit(scope, headers)
             await self.application(scope, receive, sending)
         except Problem as problem:
+            self.runtime.metrics.refused.labels(code=problem.code).inc()
             await problem.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
         except Exception:
             _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
@@ -72,15 +75,23 @@ class Front:
         finally:
             self._account(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - begun, request_id)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Headers for the answer to a request that is let in.
+
+        Raises:
+            Problem: it is not.
+        """
         if scope["path"] in OPEN_PATHS:
-            return
+            return []
+        access = self.runtime.access
         local = scope.get("server") or ("", None)
-        if not (self.runtime.keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
+        if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
             raise Problem(
                 "public_without_keys", f"nothing is served on {local[0]} without keys: {PUBLIC_WITHOUT_KEYS}"
             )
-        self.runtime.keys.admit(headers)
+        scope["state"]["key"] = key = access.authenticate(headers)
+        told = access.authorize(key, scope["path"])
+        return [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         # The router leaves the handler in the scope; paths that it does not know share one label, for they
@@ -89,9 +100,12 @@ class Front:
         route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
         self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()
         self.runtime.metrics.seconds.labels(route=route).observe(seconds)
+        write_record(scope, status=status, seconds=seconds)
         if self.runtime.settings.access_log and not (scope["path"] in QUIET_PATHS and status < 400):
+            key = scope["state"].get("key")
             fields = {
                 "request_id": request_id,
+                "key": key.name if key else None,
                 "method": scope["method"],
                 "path": scope["path"],
                 "status": status,

@@ -37,6 +37,14 @@ class Metrics:
         self.shed = Counter(
             "clead_shed", "Requests refused because a lane was full.", ["lane"], registry=self.registry
         )
+        self.refused = Counter(
+            "clead_refused", "Requests refused before their body was read, by problem.", ["code"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.keys_file_fault = Gauge(
+            "clead_keys_file_fault", "1 while the keys file cannot be used: the earlier keys hold.",
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
         self.occupied = Gauge(
             "clead_lane_occupied", "Requests that hold a place in a lane.", ["lane"],
             multiprocess_mode="livesum", registry=self.registry,

@@ -19,11 +19,12 @@ _NUMBER: Json = {"type": "number"}
 _INTEGER: Json = {"type": "integer"}
 _NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 _UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
+_KEY_PROBLEMS = ("unauthorized", "rate_limited")
 _UPLOAD_PROBLEMS = (
-    "empty_body", "malformed_multipart", "unauthorized", "body_timeout", "body_too_large", "image_too_large",
-    "too_many_images", "unsupported_media_type", "unsupported_image", "image_broken", "image_missing",
-    "invalid_parameter", "model_not_found", "overloaded", "not_ready", "model_unavailable", "engine_failed",
-    "deadline_exceeded",
+    "empty_body", "malformed_multipart", *_KEY_PROBLEMS, "forbidden", "body_timeout", "body_too_large",
+    "image_too_large", "too_many_images", "unsupported_media_type", "unsupported_image", "image_broken",
+    "image_missing", "invalid_parameter", "model_not_found", "overloaded", "not_ready", "model_unavailable",
+    "engine_failed", "deadline_exceeded",
 )  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def openapi_document(settings: Settings, *, version: str) -> Json:
             "/models/{name}/{version}": {"get": _card(["name", "version"])},
             "/livez": {"get": _get("Whether the process answers.", "It does.", ())},
             "/readyz": {"get": _get("Whether the default model answers.", "Ready.", ("not_ready",))},
-            "/metrics": {"get": _get("Prometheus metrics.", "Text format.", ("unauthorized",), "text/plain")},
+            "/metrics": {"get": _get("Prometheus metrics.", "Text format.", _KEY_PROBLEMS, "text/plain")},
             "/docs": {"get": _get("This description, for people.", "A page.", (), "text/html")},
             "/openapi.json": {"get": _get("This description.", "OpenAPI 3.1.", ())},
             "/": {"get": {"summary": "Leads to /docs.", "responses": {"307": {"description": "See /docs."}}}},
@@ -197,7 +198,7 @@ def _probe_answer() -> Json:
 
 
 def _card(names: Iterable[str]) -> Json:
-    operation = _get("The manifest of one model.", "Card of the model.", ("unauthorized", "model_not_found"))
+    operation = _get("The manifest of one model.", "Card of the model.", (*_KEY_PROBLEMS, "model_not_found"))
     operation["parameters"] = [
         {"name": name, "in": "path", "required": True, "schema": _STRING} for name in names
     ]
@@ -207,7 +208,7 @@ def _card(names: Iterable[str]) -> Json:
 def _get(
     summary: str,
     description: str,
-    problems: Iterable[str] = ("unauthorized",),
+    problems: Iterable[str] = _KEY_PROBLEMS,
     media: str = "application/json",
 ) -> Json:
     return {"summary": summary, "responses": _responses(description, {}, problems, media)}

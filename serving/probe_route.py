@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
@@ -17,7 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from engines.engine import EngineError
+from serving.access import IMAGES_PARAMETER, check_scope, key_of
+from serving.audit import ProbeRecord
 from serving.body import read_upload
+from serving.front import CLIENT_CLOSED_REQUEST
 from serving.lanes import Place
 from serving.probe_job import ProbeJob
 from serving.probe_parameters import collect_probe_parameters, probe_deadline_s, probe_request
@@ -40,14 +43,17 @@ async def probe(request: Request) -> Response:
     runtime = runtime_of(request)
     if not runtime.settings.probe:
         raise Problem("probe_disabled", "this server does not probe: the operator can set CLEAD_PROBE=1")
+    _check_images_scope(request, request.query_params)
     place = runtime.probe_lane.admit()
     with place:
         job = await _job(request, runtime)
         if EVENT_STREAM in request.headers.get("accept", ""):
             place.keep()
+            # Until the last event has been taken, nobody has had an answer.
+            _record(request).status = CLIENT_CLOSED_REQUEST
             return EventStream(_events(request, runtime, place, job), place)
         report = await _watched(request, place, job)
-    return JSONResponse(_counted(runtime, report))
+    return JSONResponse(_counted(request, runtime, report))
 
 
 class EventStream(Response):
@@ -83,16 +89,29 @@ async def _job(request: Request, runtime: Runtime) -> ProbeJob:
         deadline_s=settings.body_deadline_ms / 1000,
     )
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
+    _check_images_scope(request, values)
     deadline = time.monotonic() + probe_deadline_s(values, settings)
     model = await runtime.model(values.get("model"), deadline=deadline)
     request.state.model = model.identity
+    attack = probe_request(values, model.bundle.manifest, settings)
+    _record(request).asked(attack)
     return ProbeJob(
         model=model,
         data=upload.images[0],
-        request=probe_request(values, model.bundle.manifest, settings),
+        request=attack,
         max_pixels=settings.max_pixels,
         deadline=deadline,
     )
+
+
+def _check_images_scope(request: Request, given: Container[str]) -> None:
+    if IMAGES_PARAMETER in given:
+        check_scope(key_of(request), "probe:images")
+
+
+def _record(request: Request) -> ProbeRecord:
+    record: ProbeRecord = request.state.audit
+    return record
 
 
 async def _watched(
@@ -129,12 +148,17 @@ async def _events(
     request: Request, runtime: Runtime, place: Place, job: ProbeJob
 ) -> AsyncGenerator[str, None]:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
+    record = _record(request)
     latest: Mapping[str, Any] = {}
 
     def tell(state: Mapping[str, Any]) -> None:
         nonlocal latest
         latest = state
         news.set()
+
+    def failed(problem: Problem) -> str:
+        record.status = problem.status
+        return _event("problem", _problem_body(request, problem))
 
     def progress(state: Mapping[str, Any]) -> None:
         loop.call_soon_threadsafe(tell, state)
@@ -149,17 +173,18 @@ async def _events(
             if task.done():
                 break
             yield _event("progress", latest)
-        yield _event("result", _counted(runtime, task.result()))
+        yield _event("result", _counted(request, runtime, task.result()))
+        record.status = 200
     except Problem as problem:
-        yield _event("problem", _problem_body(request, problem))
+        yield failed(problem)
     except ClientDisconnect:
         return
     except EngineError:
-        yield _event("problem", _problem_body(request, Problem("engine_failed", "the engine did not answer")))
+        yield failed(Problem("engine_failed", "the engine did not answer"))
     # The status line has been sent: only an event can still say that something went wrong.
     except Exception:
         _LOG.exception("unexpected error", extra={"fields": {"request_id": request.state.request_id}})
-        yield _event("problem", _problem_body(request, Problem("internal_error", MISTAKE)))
+        yield failed(Problem("internal_error", MISTAKE))
     finally:
         task.cancel()
 
@@ -173,7 +198,8 @@ def _event(name: str, content: Mapping[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 
-def _counted(runtime: Runtime, report: Mapping[str, Any]) -> Mapping[str, Any]:
+def _counted(request: Request, runtime: Runtime, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    _record(request).answered(report)
     runtime.metrics.verdicts.labels(verdict=report["verdict"]).inc()
     runtime.metrics.gradients.inc(report["budget"]["gradient_evaluations"])
     return report

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from engines.engine import Engine
 from export.bundle import Bundle
-from serving.access import KeyRing, load_keys
+from serving.access import load_access
 from serving.images import settle_warnings
 from serving.lanes import Lane
 from serving.metrics import Metrics, forget_dead_workers
@@ -30,14 +30,14 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.keys: KeyRing = load_keys(settings)
         self.metrics = Metrics()
+        self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
         self.registry = ModelRegistry(settings, self._load_engine)
         self.classify_lane = self._lane("classify", settings.classify_concurrency, settings.classify_queue)
         self.probe_lane = self._lane("probe", settings.probe_concurrency, settings.probe_queue)
         self.not_ready: str | None = "the default model is being loaded"
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
-        self._startup: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._attempted = asyncio.Event()
 
     def start(self) -> None:
@@ -45,16 +45,20 @@ class Runtime:
         configure_logging()
         settle_warnings()
         forget_dead_workers()
-        self._startup = asyncio.create_task(self._load_default())
+        self._tasks = [
+            asyncio.create_task(self._load_default()),
+            asyncio.create_task(self.access.watch()),
+        ]
 
     async def stop(self) -> None:
         """Ends the lanes and releases the engines."""
-        if self._startup is not None:
-            self._startup.cancel()
+        for task in self._tasks:
+            task.cancel()
         for lane in (self.classify_lane, self.probe_lane):
             lane.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
         self.registry.close()
+        self.access.close()
 
     def check_ready(self) -> None:
         """Raises Problem not_ready until the default model has answered its warm-up."""

@@ -8,13 +8,14 @@ from bentoml.exceptions import BentoMLConfigException
 
 from engines.engine import EngineError
 from export.bundle import BundleError, load_bundle, resolve_bundle
-from serving.access import check_binding
+from serving.access import check_binding, load_access
 from serving.application import build_application
 from serving.engine_check import check_engine_apart
 from serving.front import Front
 from serving.models import default_reference
 from serving.runtime import Runtime
 from serving.settings import Settings, SettingsError, load_settings
+from serving.shared_folder import make_shared_folder
 
 
 def _settings() -> Settings:
@@ -43,17 +44,21 @@ class ImageClassifier:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
-        """Refuses to start, before any worker does, on what can be known to be wrong.
+        """Refuses to start, before any worker does, on what can be known to be wrong. Makes the folder
+        that the workers share.
 
         Raises:
             BentoMLConfigException: a public address without keys, a default model that is missing or damaged,
                 or a strict engine that would not be the one asked for.
         """
         try:
-            check_binding(SETTINGS, host=_host_asked_for(), has_keys=bool(RUNTIME.keys))
+            check_binding(SETTINGS, host=_host_asked_for(), has_keys=RUNTIME.access.asks_for_keys)
             load_bundle(resolve_bundle(SETTINGS.models_dir, default_reference(SETTINGS)))
             if SETTINGS.engine_strict:
                 check_engine_apart()
+            make_shared_folder()
+            # Leaves a copy of the keys in the folder: a worker may have to start while the file is broken.
+            load_access(SETTINGS)
         except (SettingsError, BundleError, EngineError) as error:
             raise BentoMLConfigException(str(error)) from None
 

@@ -13,16 +13,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from probes.threat import Norm
+from serving.keys import KeyRing, KeysError, parse_entry
 from serving.settings_names import check_names
 
 PREFIX = "CLEAD_"
 CONFIG_VARIABLE = "CLEAD_CONFIG"
 CONFIG_FILE = "clead.toml"
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 
 class SettingsError(ValueError):
@@ -33,6 +41,17 @@ def _listed(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(value) if isinstance(value, list) else value
+
+
+def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
+    keys = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            keys.append(parse_entry(entry))
+        except KeysError as error:
+            raise ValueError(f"key {number}: {error}") from None
+    KeyRing(keys)
+    return entries
 
 
 def _absent_when_empty(value: object) -> object:
@@ -84,15 +103,14 @@ class Settings(BaseModel):
     allow_public: bool = Field(
         default=False, description="Serve without keys on an address that other machines can reach."
     )
-    keys: Annotated[tuple[Annotated[str, Field(pattern=SHA256_PATTERN)], ...], BeforeValidator(_listed)] = (
-        Field(
-            default=(),
-            description="sha256 (hexadecimal) of each API key, comma separated (a list in clead.toml). "
-            "Without keys every request is served.",
-        )
+    keys: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_key_entries)] = Field(
+        default=(),
+        description="An entry for each API key, comma separated (a list in clead.toml): its sha256 in "
+        "hexadecimal, and what it may do. Without keys every request is served.",
     )
     keys_file: Annotated[Path | None, Optional_] = Field(
-        default=None, description="File with one such sha256 a line; `#` begins a comment."
+        default=None,
+        description="File with one such entry a line; `#` begins a comment. Read again when it changes.",
     )
     max_body_bytes: Count = Field(default=16 * 1024 * 1024, description="Largest request body, in bytes.")
     max_pixels: int = Field(

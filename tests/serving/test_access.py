@@ -1,4 +1,4 @@
-"""Keys, and addresses that others can reach."""
+"""Who is let in, to what, how often; and addresses that others can reach."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from serving.access import KeyRing, check_binding, is_public, load_keys
-from serving.application import build_application
+from serving.access import SCOPED_PATHS, Access, check_binding, is_public, load_access, scope_of
+from serving.application import build_application, routes
+from serving.buckets import Buckets
 from serving.front import Front
+from serving.keys import Scope
+from serving.keys_watch import WatchedKeys
 from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.settings import Settings, SettingsError
@@ -21,9 +24,16 @@ KEY = "s3cret"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 
 
+def _access(*entries: str) -> Access:
+    return Access(WatchedKeys(entries, None), Buckets(None))
+
+
 @pytest.mark.parametrize("header", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}])
-def test_a_known_key_is_admitted(header: dict[str, str]) -> None:
-    KeyRing(["0" * 64, DIGEST]).admit(Headers(header))
+def test_a_known_key_is_let_in(header: dict[str, str]) -> None:
+    key = _access("0" * 64, f"{DIGEST} name=alice").authenticate(Headers(header))
+
+    assert key is not None
+    assert key.name == "alice"
 
 
 @pytest.mark.parametrize(
@@ -32,31 +42,105 @@ def test_a_known_key_is_admitted(header: dict[str, str]) -> None:
 )
 def test_anything_else_is_refused(header: dict[str, str]) -> None:
     with pytest.raises(Problem) as caught:
-        KeyRing([DIGEST]).admit(Headers(header))
+        _access(DIGEST).authenticate(Headers(header))
 
     assert caught.value.code == "unauthorized"
     assert caught.value.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_without_keys_everything_is_allowed() -> None:
+    access = _access()
+
+    assert not access.asks_for_keys
+    assert access.authenticate(Headers({"X-API-Key": KEY})) is None
+    assert access.authorize(None, "/probe") == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/classify", "classify"),
+        ("/probe", "probe"),
+        ("/v2", "classify"),
+        ("/v2/models/colors/infer", "classify"),
+        ("/v2/models/colors/versions/1/ready", "classify"),
+        ("/models", None),
+        ("/metrics", None),
+        ("/classifyx", None),
+        ("/v22", None),
+    ],
+)
+def test_each_path_needs_its_scope(path: str, scope: Scope | None) -> None:
+    assert scope_of(path) == scope
+
+
+def test_every_route_that_computes_needs_a_scope() -> None:
+    posts = [route.path for route in routes() if "POST" in (route.methods or ())]
+
+    assert [path for path in posts if scope_of(path) is None] == []
+    assert {prefix for prefix, _ in SCOPED_PATHS} >= {"/classify", "/probe", "/v2"}
+
+
+def test_a_key_without_the_scope_is_told_which_one_it_lacks() -> None:
+    access = _access(f"{DIGEST} name=alice scope=classify")
+    key = access.authenticate(Headers({"X-API-Key": KEY}))
+
+    assert access.authorize(key, "/classify") == access.authorize(key, "/models") == {}
+    with pytest.raises(Problem) as caught:
+        access.authorize(key, "/probe")
+    assert (caught.value.code, caught.value.status) == ("forbidden", 403)
+    assert caught.value.extensions["scope"] == "probe"
+    assert "'alice' has the scopes classify, and this needs probe" in caught.value.detail
+
+
+def test_a_key_over_its_quota_is_told_when_to_come_back() -> None:
+    access = _access(f"{DIGEST} name=alice rate=2/min burst=2")
+    key = access.authenticate(Headers({"X-API-Key": KEY}))
+
+    told = [access.authorize(key, "/models") for _ in range(2)]
+    with pytest.raises(Problem) as caught:
+        access.authorize(key, "/classify")
+
+    assert [headers["RateLimit"].partition(";t=")[0] for headers in told] == ['"key";r=1', '"key";r=0']
+    assert {headers["RateLimit-Policy"] for headers in told} == {'"key";q=2;w=60'}
+    assert (caught.value.code, caught.value.status) == ("rate_limited", 429)
+    assert 29 <= int(caught.value.headers["Retry-After"]) <= 30
+    assert caught.value.headers["RateLimit"].startswith('"key";r=0;t=')
+    assert "'alice' may send 2/min, 2 at once" in caught.value.detail
+    access.close()
+
+
+def test_a_request_that_is_forbidden_costs_nothing() -> None:
+    access = _access(f"{DIGEST} scope=classify rate=1/h")
+    key = access.authenticate(Headers({"X-API-Key": KEY}))
+
+    for _ in range(3):
+        with pytest.raises(Problem, match="needs probe"):
+            access.authorize(key, "/probe")
+
+    assert access.authorize(key, "/classify")
+    access.close()
+
+
 def test_keys_come_from_settings_and_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text(f"# for the tests\n\n{DIGEST.upper()}  # me\n")
+    file.write_text(f"{DIGEST.upper()}  # me\n")
 
-    load_keys(Settings(keys_file=file)).admit(Headers({"X-API-Key": KEY}))
-    load_keys(Settings(keys=(DIGEST,))).admit(Headers({"X-API-Key": KEY}))
-    assert not load_keys(Settings())
+    for settings in (Settings(keys_file=file), Settings(keys=(DIGEST,))):
+        assert load_access(settings).authenticate(Headers({"X-API-Key": KEY})) is not None
+    assert not load_access(Settings()).asks_for_keys
 
 
-def test_a_wrong_keys_file_is_refused_by_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "", f"{DIGEST}\n{KEY}\n"])
+def test_a_keys_file_without_usable_keys_opens_nothing(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "keys"
-    file.write_text(f"{DIGEST}\n{KEY}\n")
+    if content is not None:
+        file.write_text(content)
 
-    with pytest.raises(SettingsError, match="line 2") as caught:
-        load_keys(Settings(keys_file=file))
+    with pytest.raises(SettingsError, match="keys_file") as caught:
+        load_access(Settings(keys_file=file, keys=("0" * 64,)))
 
     assert KEY not in str(caught.value)
-    with pytest.raises(SettingsError, match="cannot be read"):
-        load_keys(Settings(keys_file=tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(
@@ -91,15 +175,25 @@ def test_public_addresses_need_keys_or_consent(host: str, public: bool) -> None:
         (Settings(keys=(DIGEST,)), "http://127.0.0.1/models", 401),
         (Settings(keys=(DIGEST,)), "http://127.0.0.1/metrics", 401),
         (Settings(keys=(DIGEST,)), "http://127.0.0.1/nothing", 401),
+        (Settings(keys=(DIGEST,)), "http://127.0.0.1/v2/models/colors", 401),
         (Settings(keys=(DIGEST,)), "http://127.0.0.1/docs", 200),
     ],
 )
 def test_the_server_asks_at_every_closed_path(settings: Settings, url: str, status: int) -> None:
-    async def scenario() -> httpx.Response:
-        runtime = Runtime(settings)
-        application = build_application(runtime)
-        front = Front(application, application=application, runtime=runtime)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(front)) as client:
-            return await client.get(url)
+    runtime = Runtime(settings)
 
-    assert asyncio.run(scenario()).status_code == status
+    assert asyncio.run(_get(runtime, url)).status_code == status
+    refused = runtime.metrics.registry.get_sample_value("clead_refused_total", {"code": "unauthorized"})
+    assert refused == (1 if status == 401 else None)
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
+def test_health_is_open_in_both_protocols(path: str) -> None:
+    assert asyncio.run(_get(Runtime(Settings(keys=(DIGEST,))), f"http://127.0.0.1{path}")).status_code != 401
+
+
+async def _get(runtime: Runtime, url: str) -> httpx.Response:
+    application = build_application(runtime)
+    front = Front(application, application=application, runtime=runtime)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(front)) as client:
+        return await client.get(url)

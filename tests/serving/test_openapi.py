@@ -50,6 +50,15 @@ def test_every_accepted_content_type_is_there() -> None:
     assert set(_operation("/probe")["requestBody"]["content"]) == {*RAW_TYPES, MULTIPART} - aliases
 
 
+def test_what_a_key_may_not_is_said() -> None:
+    for path in ("/classify", "/probe"):
+        answers = _operation(path)["responses"]
+        assert "unauthorized" in answers["401"]["description"]
+        assert "forbidden" in answers["403"]["description"]
+        assert "rate_limited" in answers["429"]["description"]
+    assert set(DOCUMENT["paths"]["/models"]["get"]["responses"]) == {"200", "401", "429"}
+
+
 def test_caps_are_those_of_the_settings() -> None:
     document = openapi_document(Settings(probe_max_steps=7, max_images=3), version="1")
     parameters = {p["name"]: p["schema"] for p in document["paths"]["/probe"]["post"]["parameters"]}

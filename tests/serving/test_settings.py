@@ -81,6 +81,16 @@ def test_a_malformed_key_is_not_repeated(tmp_path: Path) -> None:
     assert "my-secret-key" not in str(caught.value)
 
 
+def test_keys_are_entries_and_a_wrong_one_is_said_by_number(tmp_path: Path) -> None:
+    first, second = "a" * 64 + " name=a scope=classify", "b" * 64
+
+    assert _load(tmp_path, CLEAD_KEYS=f"{first}, {second}").keys == (first, second)
+    with pytest.raises(SettingsError, match="key 2: scope is 'all'"):
+        _load(tmp_path, CLEAD_KEYS=f"{first},{second} scope=all")
+    with pytest.raises(SettingsError, match="two keys are named 'a'"):
+        _load(tmp_path, CLEAD_KEYS=f"{first},{second} name=a")
+
+
 def test_variables_of_the_tests_are_no_settings(tmp_path: Path) -> None:
     assert _load(tmp_path, CLEAD_DATA_DIR="x", CLEAD_UPLOADS_DIR="y") == _load(tmp_path)
 

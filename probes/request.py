@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from probes.losses import Loss
 from probes.threat import Norm, diameter
@@ -112,6 +114,20 @@ class ProbeRequest:
             raise ProbeError("target", f"label and target are both class {self.label}; give different ones")
         if self.every_class and self.target is not None:
             raise ProbeError("target", "target names one class; leave it out to probe against every class")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON values."""
+        return {**dataclasses.asdict(self), "include": sorted(self.include)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The request that `to_dict` describes.
+
+        Raises:
+            ProbeError: as for a new one.
+        """
+        eps = None if values["eps"] is None else tuple(values["eps"])
+        return cls(**{**values, "eps": eps, "include": frozenset(values["include"])})
 
     def _check_radii(self) -> None:
         if self.eps is not None:

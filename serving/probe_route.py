@@ -52,7 +52,7 @@ async def probe(request: Request) -> Response:
             # Until the last event has been taken, nobody has had an answer.
             _record(request).status = CLIENT_CLOSED_REQUEST
             return EventStream(_events(request, runtime, place, job), place)
-        report = await _watched(request, place, job)
+        report = await _watched(request, runtime, place, job)
     return JSONResponse(_counted(request, runtime, report))
 
 
@@ -115,14 +115,19 @@ def _record(request: Request) -> ProbeRecord:
 
 
 async def _watched(
-    request: Request, place: Place, job: ProbeJob, progress: Callable[[Mapping[str, Any]], None] | None = None
+    request: Request,
+    runtime: Runtime,
+    place: Place,
+    job: ProbeJob,
+    progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Mapping[str, Any]:
     """The report; the attack is cancelled, within one step, when the client goes away."""
     gone = threading.Event()
     watcher = asyncio.create_task(_until_disconnect(request, gone))
     try:
         limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S
-        report = await place.run(partial(job.run, cancelled=gone.is_set, progress=progress), deadline_s=limit)
+        attack = partial(runtime.probes.run, job, cancelled=gone.is_set, progress=progress)
+        report = await place.run(attack, deadline_s=limit)
         if gone.is_set():
             raise ClientDisconnect
         return report
@@ -163,7 +168,7 @@ async def _events(
     def progress(state: Mapping[str, Any]) -> None:
         loop.call_soon_threadsafe(tell, state)
 
-    task = asyncio.create_task(_watched(request, place, job, progress))
+    task = asyncio.create_task(_watched(request, runtime, place, job, progress))
     task.add_done_callback(lambda _: news.set())
     try:
         while True:

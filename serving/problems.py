@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from starlette.responses import Response
 
@@ -71,6 +71,15 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.extensions = extensions
+
+    def to_dict(self) -> dict[str, object]:
+        """What another process needs to raise it again."""
+        return {"code": self.code, "detail": self.detail, "headers": self.headers, **self.extensions}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The problem that `to_dict` describes."""
+        return cls(**values)
 
     def body(self, *, request_id: str, path: str) -> dict[str, object]:
         """The JSON object of this problem in answer to one request."""

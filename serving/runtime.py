@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request
 
-from engines.engine import Engine
-from export.bundle import Bundle
 from serving.access import load_access
+from serving.engine_start import start_engine
 from serving.images import settle_warnings
 from serving.lanes import Lane
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import RETRY_S, Model, ModelRegistry, warm_up
+from serving.probe_process import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
 from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
@@ -32,9 +31,16 @@ class Runtime:
         self.settings = settings
         self.metrics = Metrics()
         self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
-        self.registry = ModelRegistry(settings, self._load_engine)
+        self.registry = ModelRegistry(
+            settings,
+            # Probes have processes of their own, which have engines with gradients of their own.
+            lambda bundle: start_engine(
+                bundle, settings, with_gradient=False, spinning=settings.workers == 1
+            ),
+        )
         self.classify_lane = self._lane("classify", settings.classify_concurrency, settings.classify_queue)
         self.probe_lane = self._lane("probe", settings.probe_concurrency, settings.probe_queue)
+        self.probes = ProbeProcesses(settings, count=self.probe_lane.slots)
         self.not_ready: str | None = "the default model is being loaded"
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
         self._tasks: list[asyncio.Task[None]] = []
@@ -56,6 +62,7 @@ class Runtime:
             task.cancel()
         for lane in (self.classify_lane, self.probe_lane):
             lane.close()
+        self.probes.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
         self.registry.close()
         self.access.close()
@@ -101,26 +108,9 @@ class Runtime:
             on_change=occupied.set,
         )
 
-    def _load_engine(self, bundle: Bundle) -> Engine:
-        # ONNX Runtime takes a third of a second to import: only a worker that loads a model pays for it.
-        from engines.load import EngineOptions, load_engine
-
-        settings = self.settings
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        options = EngineOptions(
-            engine=settings.engine,
-            strict=settings.engine_strict,
-            threads=settings.engine_threads or max(1, cores // settings.workers),
-            # Idle threads that spin would take the cores from the other workers.
-            spinning=settings.workers == 1,
-            with_gradient=settings.probe,
-            triton_url=settings.triton_url,
-        )
-        return load_engine(bundle, options)
-
     def _load(self, reference: str | None) -> Model:
         model = self.registry.get(reference)
-        warm_up(model, with_gradient=self.settings.probe)
+        warm_up(model, with_gradient=False)
         self.metrics.model_loaded(model)
         return model
 
@@ -145,6 +135,8 @@ class Runtime:
             self.not_ready = reason
             return
         self.not_ready = None
+        if self.settings.probe:
+            self.probes.load(model.bundle)
         info = model.info
         logger.info(
             "ready",

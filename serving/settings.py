@@ -135,6 +135,9 @@ class Settings(BaseModel):
         default=1, ge=1, description="Probes computed at the same time; at least one a worker."
     )
     probe_queue: int = Field(default=4, ge=0, description="Probes that may wait; more get 503.")
+    probe_nice: int = Field(
+        default=10, ge=0, le=19, description="How far probes stand behind classifications on the processor."
+    )
     probe_deadline_ms: Milliseconds = Field(
         default=5_000,
         description="Deadline of a probe that asks for none; it answers with what it has by then.",

@@ -17,7 +17,7 @@ from starlette.types import Message, Scope
 from engines.engine import EngineError
 from serving.application import build_application
 from serving.front import Front
-from serving.probe_job import ProbeJob
+from serving.probe_process import ProbeProcesses
 from serving.request_log import JsonLines
 from serving.runtime import Runtime
 from serving.settings import Settings
@@ -140,7 +140,7 @@ def test_a_probe_that_fails_is_on_record_also_within_a_stream(
     def fail(*_: object, **__: object) -> object:
         raise error
 
-    monkeypatch.setattr(ProbeJob, "run", fail)
+    monkeypatch.setattr(ProbeProcesses, "run", fail)
 
     async def scenario(front: Front) -> None:
         await _probe(front, "eps=4/255,8/255", Accept=accept)
@@ -165,12 +165,12 @@ def test_a_streamed_result_is_on_record(models_dir: Path, audits: list[logging.L
 def test_a_probe_whose_client_goes_away_is_on_record(
     models_dir: Path, audits: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch, accept: bytes
 ) -> None:
-    def attack(_: ProbeJob, *, cancelled: Callable[[], bool], progress: object) -> object:
+    def attack(*_: object, cancelled: Callable[[], bool], progress: object) -> object:
         while not cancelled():
             pass
         return {}
 
-    monkeypatch.setattr(ProbeJob, "run", attack)
+    monkeypatch.setattr(ProbeProcesses, "run", attack)
     messages: list[Message] = [
         {"type": "http.request", "body": IMAGE, "more_body": False},
         {"type": "http.disconnect"},

@@ -18,7 +18,7 @@ from starlette.types import Message, Scope
 
 from serving.application import build_application
 from serving.front import Front
-from serving.probe_job import ProbeJob
+from serving.probe_process import ProbeProcesses
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
@@ -66,7 +66,7 @@ def test_a_reader_that_stops_reading_stops_the_attack_and_frees_its_place(
 ) -> None:
     stopped = threading.Event()
 
-    def attack(_: ProbeJob, *, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
+    def attack(*_: object, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
         while not cancelled():
             progress(PROGRESS)
             time.sleep(0.001)
@@ -77,7 +77,7 @@ def test_a_reader_that_stops_reading_stops_the_attack_and_frees_its_place(
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(ProbeJob, "run", attack)
+    monkeypatch.setattr(ProbeProcesses, "run", attack)
     monkeypatch.setattr("serving.probe_route.SEND_S", 0.05)
 
     _stream(models_dir, send)
@@ -90,7 +90,7 @@ def test_a_slow_reader_is_told_the_latest_state_only(
     states, reported, last_told = 1000, threading.Event(), threading.Event()
     told: list[int] = []
 
-    def attack(_: ProbeJob, *, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
+    def attack(*_: object, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
         for state in range(states):
             progress(PROGRESS | {"gradient_evaluations": state})
         reported.set()
@@ -105,7 +105,7 @@ def test_a_slow_reader_is_told_the_latest_state_only(
                 last_told.set()
             await asyncio.to_thread(reported.wait, 60)
 
-    monkeypatch.setattr(ProbeJob, "run", attack)
+    monkeypatch.setattr(ProbeProcesses, "run", attack)
 
     _stream(models_dir, send)
     assert told[-1] == states - 1
@@ -123,7 +123,7 @@ def test_an_unexpected_error_ends_the_stream_with_an_event(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    monkeypatch.setattr(ProbeJob, "run", mistaken)
+    monkeypatch.setattr(ProbeProcesses, "run", mistaken)
 
     _stream(models_dir, send)
     assert sent[0]["status"] == 200

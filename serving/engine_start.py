@@ -1,0 +1,34 @@
+"""Starting the engine of a bundle as the settings say."""
+
+from __future__ import annotations
+
+import os
+
+from engines.engine import Engine
+from export.bundle import Bundle
+from serving.settings import Settings
+
+
+def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool, spinning: bool) -> Engine:
+    """The engine that the settings choose, checked against the bundle's sample.
+
+    Args:
+        with_gradient: whether the gradient graph is started too.
+        spinning: whether idle threads wait for work actively, which takes the cores from other processes.
+
+    Raises:
+        EngineError: it does not start, or computes something else than was exported.
+    """
+    # ONNX Runtime takes a third of a second to import: only a process that loads a model pays for it.
+    from engines.load import EngineOptions, load_engine
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options = EngineOptions(
+        engine=settings.engine,
+        strict=settings.engine_strict,
+        threads=settings.engine_threads or max(1, cores // settings.workers),
+        spinning=spinning,
+        with_gradient=with_gradient,
+        triton_url=settings.triton_url,
+    )
+    return load_engine(bundle, options)

@@ -20,8 +20,8 @@ from serving.problems import Problem
 from serving.tensors import INPUT, OUTPUT, SHOWN, check_shape, from_bytes, from_lists, invalid_tensor
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
-# Apart from the lists inside "data", a request needs a handful of each.
-_MOST_CONTAINERS = 64
+# Apart from "data", a request has a handful of members and lists.
+_MOST_OTHERS = 1000
 _Few = Field(max_length=16, fail_fast=True)
 
 
@@ -100,10 +100,7 @@ def read_inference_request(
     if end > len(body):
         raise malformed(f"{LENGTH_HEADER} is {end}, but the body has {len(body)} bytes")
     document = body[:end]
-    # An empty list takes twenty times as much memory as its text: they are counted before they are read.
-    most = _MOST_CONTAINERS + max_images * (1 + spec.channels * (1 + spec.height))
-    if document.count(b"[") + document.count(b"{") > most:
-        raise malformed(f"the JSON holds more than {most} lists and objects; 'data' may be one flat list")
+    _check_length(document, spec, max_images)
     request = read_json(document, _Request)
     output = _output(request.outputs or ())
     default = request.parameters is not None and request.parameters.binary_data_output
@@ -141,6 +138,16 @@ def read_json(document: bytes, kind: type[M]) -> M:
 def malformed(detail: str) -> Problem:
     """The problem of a request that is not one of the protocol."""
     return Problem("malformed_inference_request", f"{detail}: send what GET /docs describes for this path")
+
+
+def _check_length(document: bytes, spec: InputSpec, max_images: int) -> None:
+    """Refuses JSON of more parts than a full batch has before it is read: that would hold up every other
+    request of this process, and an empty list takes twenty times as much memory as its text.
+    """
+    lists = 1 + spec.channels * (1 + spec.height)
+    most = _MOST_OTHERS + max_images * (lists + spec.channels * spec.height * spec.width)
+    if sum(map(document.count, (b"[", b"{", b","))) > most:
+        raise malformed(f"the JSON has more parts than {max_images} images, the most that are accepted, need")
 
 
 def _output(outputs: Sequence[_Output]) -> _OutputParameters:

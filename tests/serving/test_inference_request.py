@@ -59,6 +59,17 @@ def test_values_behind_the_json_wherever_it_ends(spaces: int) -> None:
     assert request.id is None
 
 
+def test_a_full_batch_of_larger_images_is_not_too_many_parts() -> None:
+    spec = InputSpec(height=40, width=30, resize=40)
+    full = np.random.default_rng(1).random((5, 3, 40, 30)).astype(np.float32)
+    for data in (full.tolist(), full.ravel().tolist()):
+        body = _json(IN_JSON | {"shape": list(full.shape), "data": data})
+
+        request = read_inference_request(body, header_length=None, spec=spec, max_images=5)
+
+        np.testing.assert_array_equal(request.images, full)
+
+
 def test_aligned_values_are_not_copied() -> None:
     document = _json(BEHIND)
     # The first byte of a bytes object lies at an address that is a multiple of its word size.
@@ -205,9 +216,11 @@ def test_bytes_that_belong_to_no_input_are_refused() -> None:
         (_json(BEHIND) + RAW, 20, "first 20 bytes"),
         (_json(BEHIND) + RAW, 0, "first 0 bytes"),
         (b"[" * 100, None, "not JSON"),
-        (b"[" * 1_000_000, None, "lists and objects"),
-        (b'{"inputs": ' + b"[]," * 1000 + b"1]}", None, "lists and objects"),
-        (b'{"inputs": [' + b"1," * 100_000 + b"1]}", None, "inputs.0"),
+        (b"[" * 1_000_000, None, "more parts"),
+        (b'{"inputs": [' + b"{}," * 1_000_000 + b"1]}", None, "more parts"),
+        (b'{"inputs": [' + b"1," * 1_000_000 + b"1]}", None, "more parts"),
+        (b'{"inputs": [' + b"1," * 500 + b"1]}", None, "inputs.0"),
+        (_json(IN_JSON | {"shape": [1] * 17}), None, "inputs.0.shape"),
         (b'{"inputs": [' + b"9" * 5000 + b"]}", None, "not JSON"),
         (b'{"inputs": "\xff"}', None, "not JSON"),
     ],

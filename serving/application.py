@@ -15,6 +15,7 @@ from engines.engine import EngineError
 from serving import documentation, model_routes, status_routes
 from serving.classify_route import classify
 from serving.front import CLIENT_CLOSED_REQUEST
+from serving.open_inference import open_inference_routes
 from serving.probe_route import probe
 from serving.problems import MISTAKE, Problem
 from serving.runtime import Runtime
@@ -60,6 +61,7 @@ def routes() -> list[Route]:
         Route("/models", model_routes.models, methods=["GET"]),
         Route("/models/{name}", model_routes.model_card, methods=["GET"]),
         Route("/models/{name}/{version}", model_routes.model_card, methods=["GET"]),
+        *open_inference_routes(),
         Route("/livez", status_routes.livez, methods=["GET"]),
         Route("/readyz", status_routes.readyz, methods=["GET"]),
         Route("/metrics", status_routes.metrics, methods=["GET"]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from serving.images import MEDIA_TYPES
 from serving.problems import Problem
@@ -18,6 +20,7 @@ MULTIPART = "multipart/form-data"
 IMAGE_PART = "image"
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 4096
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,29 +32,50 @@ class Upload:
 
 
 async def read_upload(request: Request, *, max_bytes: int, max_images: int, deadline_s: float) -> Upload:
-    """Reads the body of a request for /classify or /probe.
+    """Reads the images in the body of a request for /classify or /probe.
 
     Raises:
         Problem: unsupported_media_type and body_too_large (both before reading when the headers tell),
             body_timeout, malformed_multipart, too_many_images, image_missing, empty_body.
         ClientDisconnect: the client has gone.
     """
-    media_type = _media_type(request)
-    _check_length(request, max_bytes)
-    counted = Request(request.scope, _counted(request.receive, max_bytes))
+    if _media_type(request) == MULTIPART:
+        counted = _counted(request, max_bytes)
+        return await _in_time(_multipart(counted, max_images), deadline_s)
+    data = await read_body(request, max_bytes=max_bytes, deadline_s=deadline_s)
+    if not data:
+        raise Problem("empty_body", "send the bytes of a PNG, JPEG or WebP image as the body")
+    return Upload(images=(data,))
+
+
+async def read_body(request: Request, *, max_bytes: int, deadline_s: float) -> bytes:
+    """Reads a body as it is.
+
+    Raises:
+        Problem: body_too_large (before reading when the headers tell) or body_timeout.
+        ClientDisconnect: the client has gone.
+    """
+    return await _in_time(_counted(request, max_bytes).body(), deadline_s)
+
+
+def body_too_large(max_bytes: int) -> Problem:
+    """The problem of a body of more than `max_bytes`."""
+    return Problem(
+        "body_too_large",
+        f"at most {max_bytes} bytes are accepted: send fewer or smaller images",
+        limit=max_bytes,
+    )
+
+
+async def _in_time(reading: Awaitable[T], deadline_s: float) -> T:
     try:
         async with asyncio.timeout(deadline_s):
-            if media_type == MULTIPART:
-                return await _multipart(counted, max_images)
-            data = await counted.body()
+            return await reading
     except TimeoutError:
         raise Problem(
             "body_timeout",
             f"the body did not arrive within {deadline_s:g} s: send it again, or a smaller one",
         ) from None
-    if not data:
-        raise Problem("empty_body", "send the bytes of a PNG, JPEG or WebP image as the body")
-    return Upload(images=(data,))
 
 
 def _media_type(request: Request) -> str:
@@ -75,30 +99,22 @@ def _media_type(request: Request) -> str:
     return media_type
 
 
-def _check_length(request: Request, max_bytes: int) -> None:
+def _counted(request: Request, max_bytes: int) -> Request:
+    """The same request, refused as soon as its body turns out to be larger."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
-
-
-def _too_large(max_bytes: int) -> Problem:
-    return Problem(
-        "body_too_large", f"at most {max_bytes} bytes are accepted: send a smaller image", limit=max_bytes
-    )
-
-
-def _counted(receive: Receive, max_bytes: int) -> Receive:
+        raise body_too_large(max_bytes)
     seen = 0
 
     async def counting() -> Message:
         nonlocal seen
-        message = await receive()
+        message = await request.receive()
         seen += len(message.get("body", b""))
         if seen > max_bytes:
-            raise _too_large(max_bytes)
+            raise body_too_large(max_bytes)
         return message
 
-    return counting
+    return Request(request.scope, counting)
 
 
 class _Parser(MultiPartParser):

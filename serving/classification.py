@@ -61,9 +61,23 @@ def classify(
                 problem.extensions["image"] = number
                 problem.detail = f"image {number} (counted from 0): {problem.detail}"
             raise
+    return [
+        _prediction(row, model.classes, top)
+        for row in softmax(finite_logits(np.stack(batch), model, late=late))
+    ]
+
+
+def finite_logits(
+    images: NDArray[np.float32], model: Model, *, late: Callable[[], bool]
+) -> NDArray[np.float32]:
+    """What the model answers to float32[N, 3, H, W]: float32[N, K].
+
+    Raises:
+        Problem: deadline_exceeded (before it begins), or engine_failed.
+    """
     _check_time(late)
     try:
-        logits = model.engine.logits(np.stack(batch))
+        logits: NDArray[np.float32] = model.engine.logits(images)
     except EngineError as error:
         raise Problem(
             "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
@@ -72,7 +86,7 @@ def classify(
         raise Problem(
             "engine_failed", "the engine answered with numbers that are not finite: tell the operator"
         )
-    return [_prediction(row, model.classes, top) for row in softmax(logits)]
+    return logits
 
 
 def _check_time(late: Callable[[], bool]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.body import read_upload
+from serving.classification import Prediction
 from serving.classification import classify as classify_images
+from serving.classify_lane import Late, classify_in_time
+from serving.models import Model
 from serving.parameters import classify_parameters
 from serving.runtime import runtime_of
 
@@ -25,18 +25,13 @@ async def classify(request: Request) -> Response:
             max_images=settings.max_images,
             deadline_s=settings.body_deadline_ms / 1000,
         )
-        deadline = time.monotonic() + settings.classify_deadline_ms / 1000
         parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
-        model = await runtime.model(parameters.model, deadline=deadline)
-        request.state.model = model.identity
-        job = partial(
-            classify_images,
-            upload.images,
-            model,
-            top=parameters.top,
-            max_pixels=settings.max_pixels,
-            late=lambda: time.monotonic() >= deadline,
-        )
-        predictions = await place.run(job, deadline_s=max(0.0, deadline - time.monotonic()))
+
+        def job(model: Model, late: Late) -> list[Prediction]:
+            return classify_images(
+                upload.images, model, top=parameters.top, max_pixels=settings.max_pixels, late=late
+            )
+
+        predictions = await classify_in_time(request, place, parameters.model, job)
     runtime.metrics.images.inc(len(predictions))
-    return JSONResponse({"model": model.identity, "predictions": predictions})
+    return JSONResponse({"model": request.state.model, "predictions": predictions})

@@ -102,10 +102,11 @@ def _table(headings: tuple[str, ...], rows: str) -> str:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    return openapi_document(runtime_of(request).settings, version=_version())
+    return openapi_document(runtime_of(request).settings, version=distribution_version())
 
 
-def _version() -> str:
+def distribution_version() -> str:
+    """The version that is installed, or "unreleased"."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

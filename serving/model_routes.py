@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -10,39 +11,62 @@ from starlette.responses import JSONResponse, Response
 from export.bundle import BundleError
 from serving.models import ModelRegistry, identity_of
 from serving.problems import Problem
-from serving.runtime import Runtime, runtime_of
+from serving.runtime import runtime_of
+
+
+class ListedModel(TypedDict):
+    """One bundle of the folder. `error` says why it cannot be served; then there is no sha256."""
+
+    name: str
+    version: str
+    sha256: str | None
+    loaded: bool
+    error: str | None
 
 
 async def models(request: Request) -> Response:
     """Lists the models of the folder."""
-    runtime = runtime_of(request)
-    return JSONResponse(await asyncio.to_thread(_listing, runtime))
+    registry = runtime_of(request).registry
+    return JSONResponse(await asyncio.to_thread(_listing, registry))
 
 
 async def model_card(request: Request) -> Response:
     """What is known about one model: its manifest, and its sha256."""
-    runtime = runtime_of(request)
+    registry = runtime_of(request).registry
+    return JSONResponse(await asyncio.to_thread(_card, registry, reference_in_path(request)))
+
+
+def reference_in_path(request: Request) -> str:
+    """`name` or `name/version` of the model that the path names."""
     parts = request.path_params
-    reference = "/".join(parts[key] for key in ("name", "version") if key in parts)
-    return JSONResponse(await asyncio.to_thread(_card, runtime.registry, reference))
+    return "/".join(parts[key] for key in ("name", "version") if key in parts)
 
 
-def _listing(runtime: Runtime) -> dict[str, object]:
-    loaded = runtime.registry.in_memory()
+def listed_models(registry: ModelRegistry) -> list[ListedModel]:
+    """Every bundle of the folder; those that nobody has asked for yet are verified now."""
+    loaded = registry.in_memory()
     listed = []
-    for ref in runtime.registry.references():
+    for ref in registry.references():
         reference = f"{ref.name}/{ref.version}"
-        entry: dict[str, object] = {"name": ref.name, "version": ref.version, "loaded": reference in loaded}
+        sha256, error = None, None
         try:
-            entry |= identity_of(runtime.registry.bundle(reference)) | {"error": None}
+            sha256 = registry.bundle(reference).sha256
         except Problem as problem:
-            entry |= {"sha256": None, "error": problem.detail}
-        listed.append(entry)
+            error = problem.detail
+        listed.append(
+            ListedModel(
+                name=ref.name, version=ref.version, sha256=sha256, loaded=reference in loaded, error=error
+            )
+        )
+    return listed
+
+
+def _listing(registry: ModelRegistry) -> dict[str, object]:
     try:
-        default: str | None = runtime.registry.default_reference()
+        default: str | None = registry.default_reference()
     except BundleError:
         default = None
-    return {"default": default, "models": listed}
+    return {"default": default, "models": listed_models(registry)}
 
 
 def _card(registry: ModelRegistry, reference: str) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from probes.request import LOSSES, MAX_SIGMA, MIN_CERTIFY_SAMPLES, MIN_SIGMA
 from serving.body import IMAGE_PART, MULTIPART
 from serving.images import MEDIA_TYPES
+from serving.openapi_inference import Operation, open_inference_operations
 from serving.parameters import DEFAULT_TOP, MAX_TOP
 from serving.probe_parameters import DEFAULTS, EVERY_CLASS, EVIDENCES, INCLUDES, NORMS, YES_OR_NO
 from serving.problems import KINDS, MEDIA_TYPE
@@ -43,6 +45,7 @@ def openapi_document(settings: Settings, *, version: str) -> Json:
             "/models": {"get": _get("Lists the models.", "Every model in the folder.")},
             "/models/{name}": {"get": _card(["name"])},
             "/models/{name}/{version}": {"get": _card(["name", "version"])},
+            **{path: _operation(path, it) for path, it in open_inference_operations(settings).items()},
             "/livez": {"get": _get("Whether the process answers.", "It does.", ())},
             "/readyz": {"get": _get("Whether the default model answers.", "Ready.", ("not_ready",))},
             "/metrics": {"get": _get("Prometheus metrics.", "Text format.", _KEY_PROBLEMS, "text/plain")},
@@ -199,10 +202,27 @@ def _probe_answer() -> Json:
 
 def _card(names: Iterable[str]) -> Json:
     operation = _get("The manifest of one model.", "Card of the model.", (*_KEY_PROBLEMS, "model_not_found"))
-    operation["parameters"] = [
-        {"name": name, "in": "path", "required": True, "schema": _STRING} for name in names
-    ]
+    operation["parameters"] = _in_path(names)
     return operation
+
+
+def _operation(path: str, operation: Operation) -> Json:
+    """The entry of one path of the Open Inference Protocol."""
+    responses = _responses(operation.answer, {}, operation.problems)
+    responses["200"]["content"] = {media: {"schema": schema} for media, schema in operation.content.items()}
+    described: Json = {"summary": operation.summary, "responses": responses}
+    described["parameters"] = _in_path(re.findall(r"{(\w+)}", path)) + [
+        {"name": name, "in": "header", "required": False, "schema": schema}
+        for name, schema in operation.headers.items()
+    ]
+    if operation.body is not None:
+        content = {media: {"schema": schema} for media, schema in operation.body.items()}
+        described["requestBody"] = {"content": content}
+    return {operation.method: described}
+
+
+def _in_path(names: Iterable[str]) -> list[Json]:
+    return [{"name": name, "in": "path", "required": True, "schema": _STRING} for name in names]
 
 
 def _get(

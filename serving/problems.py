@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE = "v2"
+"""The first part of every path of the Open Inference Protocol."""
 MISTAKE = "the log says more, under this request_id: tell the operator"
 
 
@@ -25,6 +27,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "bad_request": Kind(400, "The request cannot be understood"),
         "empty_body": Kind(400, "The body is empty"),
         "malformed_multipart": Kind(400, "The multipart body is malformed"),
+        "malformed_inference_request": Kind(400, "The inference request is malformed"),
         "unauthorized": Kind(401, "A valid API key is needed"),
         "forbidden": Kind(403, "The API key does not cover this"),
         "public_without_keys": Kind(403, "This address is public, but the server has no keys"),
@@ -41,6 +44,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "image_broken": Kind(422, "The image cannot be decoded"),
         "image_missing": Kind(422, "There is no image"),
         "invalid_parameter": Kind(422, "A parameter is not accepted"),
+        "invalid_tensor": Kind(422, "A tensor is not accepted"),
         "rate_limited": Kind(429, "The API key is over its quota"),
         "internal_error": Kind(500, "The server made a mistake"),
         "overloaded": Kind(503, "The server is full"),
@@ -83,6 +87,8 @@ class Problem(Exception):
 
     def body(self, *, request_id: str, path: str) -> dict[str, object]:
         """The JSON object of this problem in answer to one request."""
+        # Clients of the Open Inference Protocol look for the sentence here.
+        error = {"error": self.detail} if path.split("/")[1:2] == [OPEN_INFERENCE] else {}
         return {
             "type": f"/docs#{self.code}",
             "title": self.title,
@@ -91,6 +97,7 @@ class Problem(Exception):
             "instance": path,
             "code": self.code,
             "request_id": request_id,
+            **error,
             **self.extensions,
         }
 

@@ -72,6 +72,10 @@ class Runtime:
         if self.not_ready is not None:
             raise Problem("not_ready", self.not_ready, headers={"Retry-After": "1"})
 
+    def classify_deadline(self) -> float:
+        """When the answer to a classification that begins now is too late, on the monotonic clock."""
+        return time.monotonic() + self.settings.classify_deadline_ms / 1000
+
     async def model(self, reference: str | None, *, deadline: float) -> Model:
         """The model that a request asks for, loaded apart from the lanes if it is not in memory.
 

@@ -119,7 +119,9 @@ class Settings(BaseModel):
         le=89_000_000,
         description="Most pixels of an uploaded image (width x height).",
     )
-    max_images: Count = Field(default=32, description="Most images in one request to `/classify`.")
+    max_images: Count = Field(
+        default=32, description="Most images in one request to `/classify` or of `/v2`."
+    )
     body_deadline_ms: Milliseconds = Field(
         default=15_000, description="Time a client has to send its request body; then 408."
     )
@@ -128,7 +130,8 @@ class Settings(BaseModel):
     )
     classify_queue: int = Field(default=64, ge=0, description="Classifications that may wait; more get 503.")
     classify_deadline_ms: Milliseconds = Field(
-        default=10_000, description="Time for the answer of `/classify` once its body is there; then 504."
+        default=10_000,
+        description="Time for the answer of `/classify` or `/v2` once its body is there; then 504.",
     )
     probe: bool = Field(default=True, description="Whether `/probe` is offered.")
     probe_concurrency: int = Field(

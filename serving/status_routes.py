@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -25,8 +24,7 @@ async def readyz(request: Request) -> Response:
     """
     runtime = runtime_of(request)
     runtime.check_ready()
-    deadline = time.monotonic() + runtime.settings.classify_deadline_ms / 1000
-    model = await runtime.model(None, deadline=deadline)
+    model = await runtime.model(None, deadline=runtime.classify_deadline())
     info = model.info
     return JSONResponse(
         {

@@ -6,11 +6,9 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from starlette.types import Message, Scope
 
@@ -22,23 +20,9 @@ from serving.request_log import LOGGER, JsonLines
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
+from tests.serving.in_process import asking, started
 
 IMAGE = pictures.plain()
-
-
-@asynccontextmanager
-async def _ready(settings: Settings) -> AsyncIterator[tuple[Front, Runtime]]:
-    runtime = Runtime(settings)
-    application = build_application(runtime)
-    async with application.router.lifespan_context(application):
-        async with asyncio.timeout(60):
-            while runtime.not_ready == "the default model is being loaded":
-                await asyncio.sleep(0.01)
-        yield Front(application, application=application, runtime=runtime), runtime
-
-
-def _client(front: Front) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://127.0.0.1")
 
 
 def _run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -57,13 +41,13 @@ def test_an_unexpected_error_is_a_problem_without_its_text(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        async with _ready(Settings(models_dir=models_dir)) as (front, runtime):
+        async with started(Settings(models_dir=models_dir)) as (front, runtime):
 
             async def model(*_: object, **__: object) -> None:
                 raise RuntimeError("a secret")
 
             monkeypatch.setattr(runtime, "model", model)
-            async with _client(front) as client:
+            async with asking(front) as client:
                 reply = await client.post("/classify", content=IMAGE)
             assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
             assert reply.headers["content-type"] == "application/problem+json"
@@ -75,14 +59,14 @@ def test_an_unexpected_error_is_a_problem_without_its_text(
 
 def test_a_failing_engine_is_said_to_be_one(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with _ready(Settings(models_dir=models_dir)) as (front, runtime):
+        async with started(Settings(models_dir=models_dir)) as (front, runtime):
             engine = runtime.registry.get(None).engine
 
             def fail(*_: object) -> None:
                 raise EngineError("the GPU is gone")
 
             monkeypatch.setattr(engine, "logits", fail)
-            async with _client(front) as client:
+            async with asking(front) as client:
                 for path in ("/classify", "/probe"):
                     reply = await client.post(path, content=IMAGE)
                     assert (reply.status_code, reply.json()["code"]) == (503, "engine_failed")
@@ -93,7 +77,7 @@ def test_a_failing_engine_is_said_to_be_one(models_dir: Path, monkeypatch: pytes
 
 def test_a_model_that_cannot_be_loaded_leaves_a_server_that_says_so(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with _ready(Settings(models_dir=tmp_path)) as (front, _), _client(front) as client:
+        async with started(Settings(models_dir=tmp_path)) as (front, _), asking(front) as client:
             for method, path in (("GET", "/readyz"), ("POST", "/classify"), ("POST", "/probe")):
                 reply = await client.request(method, path, content=IMAGE)
                 assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
@@ -120,7 +104,7 @@ def test_a_request_waits_for_a_worker_that_is_still_loading(
         runtime = Runtime(Settings(models_dir=models_dir))
         application = build_application(runtime)
         front = Front(application, application=application, runtime=runtime)
-        async with application.router.lifespan_context(application), _client(front) as client:
+        async with application.router.lifespan_context(application), asking(front) as client:
             classified = asyncio.create_task(client.post("/classify", content=IMAGE))
             try:
                 assert (await client.get("/readyz")).json()["code"] == "not_ready"
@@ -158,7 +142,7 @@ async def _speak(front: Front, messages: list[Message]) -> list[Message]:
 def test_a_body_that_never_comes_is_given_up(models_dir: Path) -> None:
     async def scenario() -> None:
         settings = Settings(models_dir=models_dir, body_deadline_ms=50)
-        async with _ready(settings) as (front, runtime):
+        async with started(settings) as (front, runtime):
             sent = await _speak(front, [{"type": "http.request", "body": IMAGE[:10], "more_body": True}])
             assert sent[0]["status"] == 408
             assert json.loads(sent[1]["body"])["code"] == "body_timeout"
@@ -169,7 +153,7 @@ def test_a_body_that_never_comes_is_given_up(models_dir: Path) -> None:
 
 def test_a_client_that_goes_away_is_no_error_of_the_server(models_dir: Path) -> None:
     async def scenario() -> None:
-        async with _ready(Settings(models_dir=models_dir)) as (front, runtime):
+        async with started(Settings(models_dir=models_dir)) as (front, runtime):
             await _speak(front, [{"type": "http.disconnect"}])
             assert _count(runtime, 499) == 1
             assert _count(runtime, 500) is None
@@ -186,7 +170,7 @@ def test_the_default_model_is_never_dropped_for_another(models_dir: Path, tmp_pa
 
     async def scenario() -> None:
         settings = Settings(models_dir=tmp_path, default_model="colors", max_loaded_models=2)
-        async with _ready(settings) as (front, runtime), _client(front) as client:
+        async with started(settings) as (front, runtime), asking(front) as client:
             for name in ("other", "third"):
                 reply = await client.post("/classify", params={"model": name}, content=IMAGE)
                 assert reply.json()["model"]["name"] == name
@@ -202,7 +186,7 @@ def test_a_new_version_is_served_once_it_is_noticed(tmp_path: Path, monkeypatch:
     write_color_bundle(tmp_path)
 
     async def scenario() -> None:
-        async with _ready(Settings(models_dir=tmp_path)) as (front, _), _client(front) as client:
+        async with started(Settings(models_dir=tmp_path)) as (front, _), asking(front) as client:
             versions = [(await client.post("/classify", content=IMAGE)).json()["model"]["version"]]
             write_color_bundle(tmp_path, version="2")
             versions.append((await client.post("/classify", content=IMAGE)).json()["model"]["version"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.application import routes
 from serving.body import IMAGE_PART, MULTIPART, RAW_TYPES
+from serving.inference_request import LENGTH_HEADER
 from serving.openapi import openapi_document
 from serving.parameters import CLASSIFY_PARAMETERS
 from serving.probe_parameters import PROBE_PARAMETERS
@@ -91,3 +92,14 @@ def test_the_page_for_people_lists_paths_parameters_and_codes() -> None:
     assert [name for name in names if f"`{name}`" not in HTTP_PAGE and f" {name}`" not in HTTP_PAGE] == []
     for code, kind in KINDS.items():
         assert f"| `{code}` | {kind.status} |" in HTTP_PAGE
+
+
+def test_inference_is_described_with_its_header_and_both_kinds_of_tensors() -> None:
+    for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        operation = _operation(f"{model}/infer")
+        names = {parameter["name"] for parameter in operation["parameters"]}
+
+        assert names >= {"name", LENGTH_HEADER, "Content-Encoding"}
+        assert ("version" in names) == ("versions" in model)
+        for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
+            assert set(content) == {"application/json", "application/octet-stream"}

@@ -8,7 +8,6 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import EngineError
 from engines.preprocess import model_input
 from probes.prediction import softmax
 from serving.images import decode
@@ -40,20 +39,21 @@ def prepare(data: bytes, model: Model, *, max_pixels: int) -> NDArray[np.float32
     return model_input(decode(data, max_pixels=max_pixels, shorter_side=spec.resize), spec)
 
 
-def classify(
-    uploads: Sequence[bytes], model: Model, *, top: int, max_pixels: int, late: Callable[[], bool]
-) -> list[Prediction]:
-    """Predictions for some uploads, computed as one batch.
+def prepare_all(
+    uploads: Sequence[bytes], model: Model, *, max_pixels: int, late: Callable[[], bool]
+) -> NDArray[np.float32]:
+    """Some uploads as the model sees them: float32[N, 3, H, W].
 
     Args:
-        late: whether the answer would come too late; asked before each image and before the model.
+        late: whether the answer would come too late; asked before each image.
 
     Raises:
-        Problem: an image cannot be decoded (says which), deadline_exceeded, or engine_failed.
+        Problem: an image cannot be decoded (says which), or deadline_exceeded.
     """
     batch = []
     for number, data in enumerate(uploads):
-        _check_time(late)
+        if late():
+            raise deadline_exceeded("the images were not decoded before the deadline")
         try:
             batch.append(prepare(data, model, max_pixels=max_pixels))
         except Problem as problem:
@@ -61,37 +61,12 @@ def classify(
                 problem.extensions["image"] = number
                 problem.detail = f"image {number} (counted from 0): {problem.detail}"
             raise
-    return [
-        _prediction(row, model.classes, top)
-        for row in softmax(finite_logits(np.stack(batch), model, late=late))
-    ]
+    return np.stack(batch)
 
 
-def finite_logits(
-    images: NDArray[np.float32], model: Model, *, late: Callable[[], bool]
-) -> NDArray[np.float32]:
-    """What the model answers to float32[N, 3, H, W]: float32[N, K].
-
-    Raises:
-        Problem: deadline_exceeded (before it begins), or engine_failed.
-    """
-    _check_time(late)
-    try:
-        logits: NDArray[np.float32] = model.engine.logits(images)
-    except EngineError as error:
-        raise Problem(
-            "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
-        ) from error
-    if not np.isfinite(logits).all():
-        raise Problem(
-            "engine_failed", "the engine answered with numbers that are not finite: tell the operator"
-        )
-    return logits
-
-
-def _check_time(late: Callable[[], bool]) -> None:
-    if late():
-        raise deadline_exceeded("the images were not classified before the deadline")
+def predictions(logits: NDArray[np.float32], classes: Sequence[str], *, top: int) -> list[Prediction]:
+    """What logits float32[N, K] say about each of N images."""
+    return [_prediction(row, classes, top) for row in softmax(logits)]
 
 
 def _prediction(probabilities: NDArray[np.float64], classes: Sequence[str], top: int) -> Prediction:

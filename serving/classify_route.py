@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from serving.batches import Classification
 from serving.body import read_upload
-from serving.classification import Prediction
-from serving.classification import classify as classify_images
+from serving.classification import Prediction, predictions, prepare_all
 from serving.classify_lane import Late, classify_in_time
 from serving.models import Model
 from serving.parameters import classify_parameters
@@ -15,7 +15,7 @@ from serving.runtime import runtime_of
 
 
 async def classify(request: Request) -> Response:
-    """Classifies one image (raw body) or several (multipart), as one batch."""
+    """Classifies one image (raw body) or several (multipart), in one batch."""
     runtime = runtime_of(request)
     settings = runtime.settings
     with runtime.classify_lane.admit() as place:
@@ -27,11 +27,15 @@ async def classify(request: Request) -> Response:
         )
         parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
 
-        def job(model: Model, late: Late) -> list[Prediction]:
-            return classify_images(
-                upload.images, model, top=parameters.top, max_pixels=settings.max_pixels, late=late
+        def job(model: Model, late: Late) -> Classification[list[Prediction]]:
+            return Classification(
+                model=model,
+                bytes=sum(map(len, upload.images)),
+                images=lambda: prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late),
+                answer=lambda logits: predictions(logits, model.classes, top=parameters.top),
+                late=late,
             )
 
-        predictions = await classify_in_time(request, place, parameters.model, job)
-    runtime.metrics.images.inc(len(predictions))
-    return JSONResponse({"model": request.state.model, "predictions": predictions})
+        found = await classify_in_time(request, place, parameters.model, job)
+    runtime.metrics.images.inc(len(found))
+    return JSONResponse({"model": request.state.model, "predictions": found})

@@ -1,4 +1,4 @@
-"""A lane: a few threads, a bounded queue in front of them, and an honest refusal when both are full."""
+"""A lane: a bounded number of places for work of one kind, and an honest refusal when all are taken."""
 
 from __future__ import annotations
 
@@ -9,21 +9,59 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from serving.problems import Problem, deadline_exceeded
 
 T = TypeVar("T")
+Job = TypeVar("Job", contravariant=True)
 _SMOOTHING = 0.2
 
 
-class Lane:
-    """Runs work of one kind in threads of its own. Used from one event loop.
+class Workers(Protocol[Job]):
+    """What computes the jobs of a lane, in threads of its own."""
+
+    def submit(self, job: Job) -> Future[Any]:
+        """Queues a job."""
+
+    def close(self) -> None:
+        """Lets running jobs finish and drops waiting ones."""
+
+
+class JobThreads:
+    """Threads that call one job after the other.
 
     Args:
-        name: what the lane is for; names threads and metrics.
-        slots: jobs computed at the same time.
-        queue: further jobs that may be admitted and wait.
+        name: of the threads.
+        on_wait: told how long each job has waited, in seconds.
+    """
+
+    def __init__(self, name: str, *, threads: int, on_wait: Callable[[float], None] = lambda _: None) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._on_wait = on_wait
+
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """Queues a job."""
+        since = time.monotonic()
+
+        def run() -> T:
+            self._on_wait(time.monotonic() - since)
+            return job()
+
+        return self._threads.submit(run)
+
+    def close(self) -> None:
+        """Lets running jobs finish and drops waiting ones."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Lane(Generic[Job]):
+    """Counts places, and hands jobs to its workers. Used from one event loop.
+
+    Args:
+        name: what the lane is for; names metrics.
+        workers: what computes.
+        places: jobs that may be admitted at the same time, those that are computed and those that wait.
         on_refusal: called whenever a job is refused.
         on_change: called with the number of places taken whenever it changes.
     """
@@ -31,22 +69,22 @@ class Lane:
     def __init__(
         self,
         name: str,
+        workers: Workers[Job],
         *,
-        slots: int,
-        queue: int,
+        places: int,
         on_refusal: Callable[[], None] = lambda: None,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.name = name
-        self.slots = slots
-        self.capacity = slots + queue
+        self.capacity = places
         self.admitted = 0
+        self._workers = workers
         self._on_refusal = on_refusal
         self._on_change = on_change
+        self._computing = 0
         self._seconds_per_job = 0.1
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix=f"clead-{name}")
 
-    def admit(self) -> Place:
+    def admit(self) -> Place[Job]:
         """Takes a place in the lane, to be used as a context manager.
 
         Raises:
@@ -54,7 +92,7 @@ class Lane:
         """
         if self.admitted >= self.capacity:
             self._on_refusal()
-            wait = max(1, math.ceil(self.admitted / self.slots * self._seconds_per_job))
+            wait = max(1, math.ceil(self.admitted * self._seconds_per_job))
             raise Problem(
                 "overloaded",
                 f"all {self.capacity} places for {self.name} requests are taken: try again in {wait} s",
@@ -64,31 +102,41 @@ class Lane:
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
     def count(self, change: int) -> None:
         """Takes (+1) or frees (-1) a place; for `Place`."""
         self.admitted += change
         self._on_change(self.admitted)
 
-    def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Hands `job` to the threads; for `Place`, which counts it."""
-        return self._threads.submit(self._timed, job)
+    def submit(self, job: Job, on_end: Callable[[], None]) -> Future[Any]:
+        """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended."""
+        loop, begun = asyncio.get_running_loop(), time.monotonic()
+        future = self._workers.submit(job)
+        self._computing += 1
+        before = self._computing
 
-    def _timed(self, job: Callable[[], T]) -> T:
-        begun = time.monotonic()
-        try:
-            return job()
-        finally:
-            self._seconds_per_job += _SMOOTHING * (time.monotonic() - begun - self._seconds_per_job)
+        def ended() -> None:
+            self._computing -= 1
+            # However many are computed at once: those that came before this one took as long as it has.
+            seconds = (time.monotonic() - begun) / before
+            self._seconds_per_job += _SMOOTHING * (seconds - self._seconds_per_job)
+            on_end()
+
+        def tell(_: Future[Any]) -> None:
+            # A loop that has closed has no places left to count.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(ended)
+
+        future.add_done_callback(tell)
+        return future
 
 
-class Place:
+class Place(Generic[Job]):
     """One admitted job. The place is free again when its holder has left and its work has really ended."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane[Job]) -> None:
         self._lane = lane
-        self._loop = asyncio.get_running_loop()
         self._held = 1
         lane.count(+1)
 
@@ -104,25 +152,19 @@ class Place:
         """Holds the place for one more `with` block: for answers still being sent after the handler ended."""
         self._held += 1
 
-    async def run(self, job: Callable[[], T], *, deadline_s: float) -> T:
-        """The result of `job`, computed in a thread of the lane.
+    async def run(self, job: Job, *, deadline_s: float) -> Any:
+        """What the workers make of `job`.
 
         Raises:
             Problem: deadline_exceeded when it is not there in time; a job that has not begun is dropped.
         """
-        future = self._lane.submit(job)
         self._held += 1
-        future.add_done_callback(self._work_ended)
+        future = self._lane.submit(job, self._release)
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise deadline_exceeded("the answer was not ready before the deadline") from None
-
-    def _work_ended(self, _: Future[T]) -> None:
-        # A loop that has closed has no places left to count.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._release)
 
     def _release(self) -> None:
         self._held -= 1

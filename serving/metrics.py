@@ -49,6 +49,14 @@ class Metrics:
             "clead_lane_occupied", "Requests that hold a place in a lane.", ["lane"],
             multiprocess_mode="livesum", registry=self.registry,
         )  # fmt: skip
+        self.waited = Histogram(
+            "clead_lane_wait_seconds", "Time from a job's queueing to its beginning.", ["lane"],
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.batch_jobs = Histogram(
+            "clead_batch_requests", "Classifications computed as one batch.",
+            buckets=(1, 2, 4, 8, 16, 32), registry=self.registry,
+        )  # fmt: skip
         self.images = Counter("clead_images", "Images classified.", registry=self.registry)
         self.verdicts = Counter(
             "clead_probe_verdicts", "Probes by verdict.", ["verdict"], registry=self.registry

@@ -12,13 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving.batches import Classification, Floats
 from serving.body import read_body
-from serving.classification import finite_logits
 from serving.classify_lane import Late, classify_in_time
 from serving.compression import content_encoding, decoded
 from serving.documentation import DISTRIBUTION, distribution_version
 from serving.inference_answer import write_inference_answer
-from serving.inference_request import LENGTH_HEADER, Message, malformed, read_inference_request, read_json
+from serving.inference_request import (
+    LENGTH_HEADER,
+    InferenceRequest,
+    Message,
+    malformed,
+    read_inference_request,
+    read_json,
+)
 from serving.model_routes import listed_models, reference_in_path
 from serving.models import Model, ModelRegistry, identity_of
 from serving.runtime import runtime_of
@@ -100,16 +107,27 @@ async def infer(request: Request) -> Response:
             request, max_bytes=settings.max_body_bytes, deadline_s=settings.body_deadline_ms / 1000
         )
 
-        def job(model: Model, late: Late) -> tuple[int, bytes, bytes]:
-            asked = read_inference_request(
-                decoded(body, encoding, max_bytes=settings.max_body_bytes),
-                header_length=header_length,
-                spec=model.bundle.manifest.input,
-                max_images=settings.max_images,
-            )
-            logits = finite_logits(asked.images, model, late=late)
-            answer = write_inference_answer(asked, logits, identity=model.identity, classes=model.classes)
-            return len(logits), *answer
+        def job(model: Model, late: Late) -> Classification[tuple[int, bytes, bytes]]:
+            asked: InferenceRequest | None = None
+
+            def images() -> Floats:
+                nonlocal asked
+                asked = read_inference_request(
+                    decoded(body, encoding, max_bytes=settings.max_body_bytes),
+                    header_length=header_length,
+                    spec=model.bundle.manifest.input,
+                    max_images=settings.max_images,
+                )
+                return asked.images
+
+            def answer(logits: Floats) -> tuple[int, bytes, bytes]:
+                assert asked is not None
+                written = write_inference_answer(
+                    asked, logits, identity=model.identity, classes=model.classes
+                )
+                return len(logits), *written
+
+            return Classification(model=model, bytes=len(body), images=images, answer=answer, late=late)
 
         count, document, binary = await classify_in_time(request, place, reference_in_path(request), job)
     runtime.metrics.images.inc(count)

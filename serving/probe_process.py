@@ -152,6 +152,7 @@ class ProbeProcesses:
     """As many processes as probes may run at the same time. Safe to use from as many threads."""
 
     def __init__(self, settings: Settings, *, count: int) -> None:
+        self.count = count
         self._everyone = [ProbeProcess(settings) for _ in range(count)]
         self._idle: queue.SimpleQueue[ProbeProcess] = queue.SimpleQueue()
         for process in self._everyone:

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Container, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -35,6 +35,7 @@ _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 GRACE_S = 10.0
 # A reader of events who takes none for so long has left without a word.
 SEND_S = 10.0
+ProbePlace: TypeAlias = Place[Callable[[], Any]]
 _LOG = logging.getLogger(LOGGER)
 
 
@@ -61,7 +62,7 @@ class EventStream(Response):
     reader has stopped reading for `SEND_S`.
     """
 
-    def __init__(self, events: AsyncGenerator[str, None], place: Place) -> None:
+    def __init__(self, events: AsyncGenerator[str, None], place: ProbePlace) -> None:
         super().__init__(headers=_EVENT_HEADERS, media_type=EVENT_STREAM)
         del self.headers["content-length"]
         self._events = events
@@ -117,7 +118,7 @@ def _record(request: Request) -> ProbeRecord:
 async def _watched(
     request: Request,
     runtime: Runtime,
-    place: Place,
+    place: ProbePlace,
     job: ProbeJob,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Mapping[str, Any]:
@@ -127,7 +128,7 @@ async def _watched(
     try:
         limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S
         attack = partial(runtime.probes.run, job, cancelled=gone.is_set, progress=progress)
-        report = await place.run(attack, deadline_s=limit)
+        report: Mapping[str, Any] = await place.run(attack, deadline_s=limit)
         if gone.is_set():
             raise ClientDisconnect
         return report
@@ -150,7 +151,7 @@ async def _until_disconnect(request: Request, gone: threading.Event) -> None:
 
 
 async def _events(
-    request: Request, runtime: Runtime, place: Place, job: ProbeJob
+    request: Request, runtime: Runtime, place: ProbePlace, job: ProbeJob
 ) -> AsyncGenerator[str, None]:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     record = _record(request)

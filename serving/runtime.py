@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from starlette.requests import Request
 
 from serving.access import load_access
+from serving.batches import BatchThreads, Classification
 from serving.engine_start import start_engine
 from serving.images import settle_warnings
-from serving.lanes import Lane
+from serving.lanes import Job, JobThreads, Lane, Workers
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import RETRY_S, Model, ModelRegistry, warm_up
 from serving.probe_process import ProbeProcesses
@@ -38,9 +41,11 @@ class Runtime:
                 bundle, settings, with_gradient=False, spinning=settings.workers == 1
             ),
         )
-        self.classify_lane = self._lane("classify", settings.classify_concurrency, settings.classify_queue)
-        self.probe_lane = self._lane("probe", settings.probe_concurrency, settings.probe_queue)
-        self.probes = ProbeProcesses(settings, count=self.probe_lane.slots)
+        self.classify_lane: Lane[Classification[Any]] = self._classify_lane()
+        self.probes = ProbeProcesses(
+            settings, count=settings.per_worker(settings.probe_concurrency, at_least=1)
+        )
+        self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
         self.not_ready: str | None = "the default model is being loaded"
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,14 +107,29 @@ class Runtime:
             self.check_ready()
             raise deadline_exceeded("the model was not loaded before the deadline") from None
 
-    def _lane(self, name: str, concurrency: int, queue: int) -> Lane:
-        shed, occupied = self.metrics.shed.labels(lane=name), self.metrics.occupied.labels(lane=name)
+    def _classify_lane(self) -> Lane[Classification[Any]]:
+        settings, metrics = self.settings, self.metrics
+        threads = settings.per_worker(settings.classify_concurrency, at_least=1)
+        workers = BatchThreads(
+            "clead-classify",
+            threads=threads,
+            on_batch=metrics.batch_jobs.observe,
+            on_wait=metrics.waited.labels(lane="classify").observe,
+        )
+        return self._lane("classify", workers, threads, settings.classify_queue)
+
+    def _probe_lane(self) -> Lane[Callable[[], Any]]:
+        count, waited = self.probes.count, self.metrics.waited.labels(lane="probe")
+        workers = JobThreads("clead-probe", threads=count, on_wait=waited.observe)
+        return self._lane("probe", workers, count, self.settings.probe_queue)
+
+    def _lane(self, name: str, workers: Workers[Job], threads: int, queue: int) -> Lane[Job]:
         return Lane(
             name,
-            slots=self.settings.per_worker(concurrency, at_least=1),
-            queue=self.settings.per_worker(queue, at_least=0),
-            on_refusal=shed.inc,
-            on_change=occupied.set,
+            workers,
+            places=threads + self.settings.per_worker(queue, at_least=0),
+            on_refusal=self.metrics.shed.labels(lane=name).inc,
+            on_change=self.metrics.occupied.labels(lane=name).set,
         )
 
     def _load(self, reference: str | None) -> Model:

@@ -126,7 +126,9 @@ class Settings(BaseModel):
         default=15_000, description="Time a client has to send its request body; then 408."
     )
     classify_concurrency: int = Field(
-        default=2, ge=1, description="Classifications computed at the same time; at least one a worker."
+        default=2,
+        ge=1,
+        description="Batches of classifications computed at the same time; at least one a worker.",
     )
     classify_queue: int = Field(default=64, ge=0, description="Classifications that may wait; more get 503.")
     classify_deadline_ms: Milliseconds = Field(

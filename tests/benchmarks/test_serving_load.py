@@ -30,7 +30,7 @@ from benchmarks.serving_load.table import Measured, Row, ceilings, rows
 from benchmarks.serving_load.wrk import Load, parse
 from engines.load import EngineOptions, load_engine
 from export.bundle import load_bundle, resolve_bundle
-from serving.classification import classify
+from serving.classification import predictions, prepare_all
 from serving.models import Model
 
 WRK_OUTPUT = """Running 2s test @ http://127.0.0.1:8000/classify
@@ -61,7 +61,8 @@ def test_every_server_answers_what_ours_does(bundle: Path, png: bytes) -> None:
     loaded = load_bundle(bundle)
     engine = load_engine(loaded, EngineOptions(engine="cpu", threads=1, with_gradient=False))
     model = Model(bundle=loaded, engine=engine, info=engine.describe())
-    (ours,) = classify([png], model, top=5, max_pixels=10_000, late=lambda: False)
+    images = prepare_all([png], model, max_pixels=10_000, late=lambda: False)
+    (ours,) = predictions(engine.logits(images), model.classes, top=5)
     wanted = [(one["label"], pytest.approx(one["probability"], rel=1e-5)) for one in ours["top"]]
 
     work = Work()

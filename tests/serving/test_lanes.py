@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.lanes import Lane
+from serving.lanes import JobThreads, Lane
 from serving.problems import Problem
 
 
@@ -24,7 +24,7 @@ async def _settle(lane: Lane, admitted: int) -> None:
 
 def test_results_and_errors_come_back_and_places_are_freed() -> None:
     async def scenario() -> None:
-        lane = Lane("test", slots=1, queue=0)
+        lane = Lane("test", JobThreads("test", threads=1), places=1)
         with lane.admit() as place:
             assert await place.run(lambda: 7, deadline_s=10) == 7
         with pytest.raises(KeyError), lane.admit() as place:
@@ -38,7 +38,7 @@ def test_results_and_errors_come_back_and_places_are_freed() -> None:
 def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
     async def scenario() -> None:
         refusals: list[None] = []
-        lane = Lane("test", slots=1, queue=1, on_refusal=lambda: refusals.append(None))
+        lane = Lane("test", JobThreads("test", threads=1), places=2, on_refusal=lambda: refusals.append(None))
         with lane.admit(), lane.admit():
             with pytest.raises(Problem) as caught:
                 lane.admit()
@@ -55,7 +55,7 @@ def test_work_that_outlives_its_deadline_keeps_its_place_until_it_ends() -> None
     async def scenario() -> None:
         release = threading.Event()
         counts: list[int] = []
-        lane = Lane("test", slots=1, queue=0, on_change=counts.append)
+        lane = Lane("test", JobThreads("test", threads=1), places=1, on_change=counts.append)
         with pytest.raises(Problem) as caught, lane.admit() as place:
             await place.run(release.wait, deadline_s=0.01)
         assert caught.value.code == "deadline_exceeded"
@@ -71,7 +71,7 @@ def test_work_that_outlives_its_deadline_keeps_its_place_until_it_ends() -> None
 def test_work_that_has_not_begun_by_its_deadline_never_begins() -> None:
     async def scenario() -> None:
         release, begun = threading.Event(), threading.Event()
-        lane = Lane("test", slots=1, queue=1)
+        lane = Lane("test", JobThreads("test", threads=1), places=2)
         with lane.admit() as first:
             running = asyncio.create_task(first.run(release.wait, deadline_s=10))
             await asyncio.sleep(0)
@@ -89,7 +89,7 @@ def test_work_that_has_not_begun_by_its_deadline_never_begins() -> None:
 
 def test_a_kept_place_is_freed_by_the_second_holder() -> None:
     async def scenario() -> None:
-        lane = Lane("test", slots=1, queue=0)
+        lane = Lane("test", JobThreads("test", threads=1), places=1)
         with lane.admit() as place:
             place.keep()
         assert lane.admitted == 1

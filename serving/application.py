@@ -74,8 +74,10 @@ def routes() -> list[Route]:
 async def _lifespan(application: Starlette) -> AsyncIterator[None]:
     runtime: Runtime = application.state.runtime
     runtime.start()
-    yield
-    await runtime.stop()
+    try:
+        yield
+    finally:
+        await runtime.stop()
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

@@ -67,8 +67,8 @@ class Runtime:
             task.cancel()
         for lane in (self.classify_lane, self.probe_lane):
             lane.close()
-        self.probes.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
+        self.probes.close()
         self.registry.close()
         self.access.close()
 

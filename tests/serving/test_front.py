@@ -66,6 +66,7 @@ def test_a_failing_engine_is_said_to_be_one(models_dir: Path, monkeypatch: pytes
                 raise EngineError("the GPU is gone")
 
             monkeypatch.setattr(engine, "logits", fail)
+            monkeypatch.setattr(runtime.probes, "run", lambda *_, **__: fail())
             async with asking(front) as client:
                 for path in ("/classify", "/probe"):
                     reply = await client.post(path, content=IMAGE)

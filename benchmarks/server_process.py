@@ -10,8 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+# proc(5), counted from the field after the name.
+_PARENT = 1
+_TIMES = (11, 12)
+_LOOK_S, _IDLE = 0.5, 0.1
 
 
 def free_port() -> int:
@@ -28,8 +34,43 @@ def seconds_to_ready(command: Sequence[str], *, port: int, cwd: Path, limit: flo
     Raises:
         RuntimeError: if it ends, or is not ready within `limit` seconds; with the end of its output.
     """
-    with running(command, port=port, cwd=cwd, limit=limit) as seconds:
-        return seconds
+    with running(command, port=port, cwd=cwd, limit=limit) as server:
+        return server.seconds_to_ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that is up."""
+
+    seconds_to_ready: float
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the process and of all below it that still run, as Linux counts it."""
+        parents: dict[int, int] = {}
+        ticks: dict[int, int] = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # The name, in brackets, may hold anything; what follows it is numbers.
+                fields = file.read_text(errors="replace").rpartition(")")[2].split()
+                pid = int(file.parent.name)
+                parents[pid] = int(fields[_PARENT])
+                ticks[pid] = sum(int(fields[field]) for field in _TIMES)
+        return sum(ticks[pid] for pid in parents if self._is_ours(pid, parents)) / os.sysconf("SC_CLK_TCK")
+
+    def settle(self, *, limit: float) -> None:
+        """Waits until the processes hardly compute, but not longer than `limit` seconds."""
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            before = self.cpu_seconds()
+            time.sleep(_LOOK_S)
+            if self.cpu_seconds() - before < _IDLE * _LOOK_S:
+                return
+
+    def _is_ours(self, pid: int, parents: Mapping[int, int]) -> bool:
+        while pid and pid != self.pid:
+            pid = parents.get(pid, 0)
+        return bool(pid)
 
 
 @contextmanager
@@ -41,8 +82,8 @@ def running(
     limit: float,
     environment: Mapping[str, str] | None = None,
     ready: str = "/readyz",
-) -> Iterator[float]:
-    """A server as a process, from when GET `ready` on `port` answers 200; yields the seconds until then.
+) -> Iterator[Running]:
+    """A server as a process, from when GET `ready` on `port` answers 200.
 
     Raises:
         RuntimeError: if it ends, or is not ready within `limit` seconds; with the end of its output.
@@ -65,7 +106,7 @@ def running(
                     end = output.read().decode(errors="replace")[-2000:]
                     raise RuntimeError(f"{' '.join(command)} was not ready within {limit:.0f} s:\n{end}")
                 time.sleep(0.02)
-            yield time.monotonic() - started
+            yield Running(seconds_to_ready=time.monotonic() - started, pid=process.pid)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)

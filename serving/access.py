@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -160,6 +161,7 @@ def check_binding(settings: Settings, *, host: str, has_keys: bool) -> None:
         raise SettingsError(f"refusing to serve on {host} without keys: {PUBLIC_WITHOUT_KEYS}")
 
 
+@lru_cache(maxsize=64)
 def is_public(host: str) -> bool:
     """Whether an address of this machine can be reached from others. Socket paths count as private."""
     try:

@@ -9,12 +9,11 @@ from export.bundle import Bundle
 from serving.settings import Settings
 
 
-def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool, spinning: bool) -> Engine:
+def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> Engine:
     """The engine that the settings choose, checked against the bundle's sample.
 
     Args:
         with_gradient: whether the gradient graph is started too.
-        spinning: whether idle threads wait for work actively, which takes the cores from other processes.
 
     Raises:
         EngineError: it does not start, or computes something else than was exported.
@@ -27,7 +26,9 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool, spi
         engine=settings.engine,
         strict=settings.engine_strict,
         threads=settings.engine_threads or max(1, cores // settings.workers),
-        spinning=spinning,
+        # Threads that wait actively take the cores from the event loop, the decoders and the probes, for
+        # several times the processor time of the model itself.
+        spinning=False,
         with_gradient=with_gradient,
         triton_url=settings.triton_url,
     )

@@ -96,7 +96,7 @@ class Prober:
             bundle = load_bundle(path)
             if bundle.sha256 != sha256:
                 raise BundleError(f"{name} is not the bundle any more that the server began with")
-            engine = start_engine(bundle, self._settings, with_gradient=True, spinning=False)
+            engine = start_engine(bundle, self._settings, with_gradient=True)
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             warm_up(model, with_gradient=True)
         except (BundleError, EngineError, OSError) as error:

@@ -37,9 +37,7 @@ class Runtime:
         self.registry = ModelRegistry(
             settings,
             # Probes have processes of their own, which have engines with gradients of their own.
-            lambda bundle: start_engine(
-                bundle, settings, with_gradient=False, spinning=settings.workers == 1
-            ),
+            lambda bundle: start_engine(bundle, settings, with_gradient=False),
         )
         self.classify_lane: Lane[Classification[Any]] = self._classify_lane()
         self.probes = ProbeProcesses(

@@ -130,7 +130,7 @@ class Settings(BaseModel):
         ge=1,
         description="Batches of classifications computed at the same time; at least one a worker.",
     )
-    classify_queue: int = Field(default=64, ge=0, description="Classifications that may wait; more get 503.")
+    classify_queue: int = Field(default=256, ge=0, description="Classifications that may wait; more get 503.")
     classify_deadline_ms: Milliseconds = Field(
         default=10_000,
         description="Time for the answer of `/classify` or `/v2` once its body is there; then 504.",

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.server_process import free_port, running
@@ -82,7 +82,7 @@ def _loads(
         limit=READY_SECONDS,
         environment=server.environment,
         ready=server.ready,
-    ):
+    ) as process:
         url = f"http://127.0.0.1:{port}/classify"
 
         def under(connections: int, seconds: float) -> Load:
@@ -90,8 +90,17 @@ def _loads(
                 url, server.body, content_type=server.content_type, connections=connections, seconds=seconds
             )
 
+        def counted(connections: int) -> Load:
+            before = process.cpu_seconds()
+            found = under(connections, arguments.seconds)
+            answers = found.per_second * arguments.seconds
+            cpu_ms = 1000 * (process.cpu_seconds() - before) / answers if answers else None
+            return replace(found, cpu_ms=cpu_ms)
+
         under(4 * workers, 2.0)
-        return [under(connections, arguments.seconds) for connections in arguments.connections]
+        # A server may still be busy with something that it began when it started.
+        process.settle(limit=60.0)
+        return [counted(connections) for connections in arguments.connections]
 
 
 def _ceiling(image: Path, bundle: Path, workers: int, threads: int, seconds: float) -> float:
@@ -114,11 +123,12 @@ def _ceiling(image: Path, bundle: Path, workers: int, threads: int, seconds: flo
 
 def _print_table(measured: Sequence[Measured], *, reference: str) -> None:
     print(f"\nmedians of the rounds; times: over {reference}, same workers and connections")
-    print(f"{'server':<14} workers connections  per second   median      p99  failed   times")
+    print(f"{'server':<14} workers connections  per second      CPU   median      p99  failed   times")
     for row in rows(measured, reference=reference):
+        cpu = "    -   " if row.cpu_ms is None else f"{row.cpu_ms:>5.2f} ms"
         print(
             f"{row.server:<14} {row.workers:>7} {row.connections:>11} {row.per_second:>11.0f} "
-            f"{row.median_ms:>5.1f} ms {row.p99_ms:>5.1f} ms {row.failed:>7} {row.times:>7.2f}"
+            f"{cpu} {row.median_ms:>5.1f} ms {row.p99_ms:>5.1f} ms {row.failed:>7} {row.times:>7.2f}"
         )
     for workers, rate in ceilings(measured).items():
         print(f"without HTTP, {workers} process(es), batches of {CEILING_BATCH}: {rate:.0f} images a second")

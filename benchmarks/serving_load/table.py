@@ -35,6 +35,7 @@ class Row:
     median_ms: float
     p99_ms: float
     failed: int
+    cpu_ms: float | None
     times: float
 
 
@@ -54,10 +55,15 @@ def rows(measured: Sequence[Measured], *, reference: str) -> Iterator[Row]:
             median_ms=statistics.median(load.median_ms for load in loads.values()),
             p99_ms=statistics.median(load.p99_ms for load in loads.values()),
             failed=sum(load.failed for load in loads.values()),
+            cpu_ms=_median([load.cpu_ms for load in loads.values() if load.cpu_ms is not None]),
             times=statistics.median(
                 load.per_second / others[number].per_second for number, load in loads.items()
             ),
         )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def ceilings(measured: Sequence[Measured]) -> dict[int, float]:

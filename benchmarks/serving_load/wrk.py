@@ -29,7 +29,8 @@ end
 class Load:
     """What was measured at one number of connections. Latencies in milliseconds.
 
-    `failed` counts answers other than 2xx and 3xx, and connections and requests that got none.
+    `failed` counts answers other than 2xx and 3xx, and connections and requests that got none; `cpu_ms` is
+    the server's processor time for one answer.
     """
 
     connections: int
@@ -37,6 +38,7 @@ class Load:
     median_ms: float
     p99_ms: float
     failed: int
+    cpu_ms: float | None = None
 
 
 def require_wrk() -> str:

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
+import sys
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 from PIL import Image
 
+from benchmarks.server_process import Running
 from benchmarks.serving_load.contestants import (
     BARE,
     LITSERVE,
@@ -99,7 +102,7 @@ def test_what_failed_is_no_answer() -> None:
 
 
 def _measured(number: int, server: str, per_second: float) -> Measured:
-    load = Load(connections=16, per_second=per_second, median_ms=1.0, p99_ms=2.0, failed=1)
+    load = Load(connections=16, per_second=per_second, median_ms=1.0, p99_ms=2.0, failed=1, cpu_ms=0.25)
     return Measured(round=number, server=server, workers=1, loads=(load,))
 
 
@@ -120,7 +123,25 @@ def test_rates_are_compared_within_a_round() -> None:
         median_ms=1.0,
         p99_ms=2.0,
         failed=3,
+        cpu_ms=0.25,
         times=3.0,
     )
     assert found[STOCK].times == 1.0
     assert ceilings(measured) == {1: 401.0}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts as Linux does")
+def test_processor_time_is_that_of_the_process_and_all_below_it() -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    wait = "import sys; sys.stdin.read()"
+    child = f"import subprocess, sys\nexec({burn!r})\nprint(flush=True)\nexec({wait!r})"
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        spent = Running(seconds_to_ready=0.0, pid=process.pid).cpu_seconds()
+        process.stdin.close()
+    assert 0.45 < spent < 5.0
+    assert Running(seconds_to_ready=0.0, pid=process.pid).cpu_seconds() == 0.0

@@ -34,7 +34,7 @@ class Work:
         options = EngineOptions(
             engine="cpu",
             threads=int(os.environ[THREADS]),
-            spinning=int(os.environ[WORKERS]) == 1,
+            spinning=False,
             with_gradient=False,
         )
         self._engine = load_engine(self._bundle, options)

@@ -17,6 +17,7 @@ from pathlib import Path
 # proc(5), counted from the field after the name.
 _PARENT = 1
 _TIMES = (11, 12)
+_RESIDENT = 21
 _LOOK_S, _IDLE = 0.5, 0.1
 
 
@@ -47,16 +48,13 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Processor time of the process and of all below it that still run, as Linux counts it."""
-        parents: dict[int, int] = {}
-        ticks: dict[int, int] = {}
-        for file in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                # The name, in brackets, may hold anything; what follows it is numbers.
-                fields = file.read_text(errors="replace").rpartition(")")[2].split()
-                pid = int(file.parent.name)
-                parents[pid] = int(fields[_PARENT])
-                ticks[pid] = sum(int(fields[field]) for field in _TIMES)
-        return sum(ticks[pid] for pid in parents if self._is_ours(pid, parents)) / os.sysconf("SC_CLK_TCK")
+        ticks = sum(int(stat[field]) for stat in self._stats() for field in _TIMES)
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> float:
+        """Resident memory of the same processes; what they share is counted for each."""
+        pages = sum(int(stat[_RESIDENT]) for stat in self._stats())
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def settle(self, *, limit: float) -> None:
         """Waits until the processes hardly compute, but not longer than `limit` seconds."""
@@ -66,6 +64,15 @@ class Running:
             time.sleep(_LOOK_S)
             if self.cpu_seconds() - before < _IDLE * _LOOK_S:
                 return
+
+    def _stats(self) -> list[list[str]]:
+        found: dict[int, list[str]] = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # The name, in brackets, may hold anything; what follows it is numbers.
+                found[int(file.parent.name)] = file.read_text(errors="replace").rpartition(")")[2].split()
+        parents = {pid: int(stat[_PARENT]) for pid, stat in found.items()}
+        return [stat for pid, stat in found.items() if self._is_ours(pid, parents)]
 
     def _is_ours(self, pid: int, parents: Mapping[int, int]) -> bool:
         while pid and pid != self.pid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,10 @@ from serving.probe_process import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
 from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
+
+SWITCH_INTERVAL_S = 0.0005
+"""A tenth of Python's default. After each system call the event loop has to wait for a thread that decodes to let
+go of the interpreter: for so long, several times in each request, which is most felt when many are refused."""
 
 
 class Runtime:
@@ -54,6 +59,7 @@ class Runtime:
         configure_logging()
         settle_warnings()
         forget_dead_workers()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._tasks = [
             asyncio.create_task(self._load_default()),
             asyncio.create_task(self.access.watch()),

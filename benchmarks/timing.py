@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 WARM_UP = 1
+
+
+def add_clock_options(parser: argparse.ArgumentParser) -> None:
+    """`--threads` and `--clock`, which `set_threads` checks."""
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for one thread on a machine that is busy"
+    )
+
+
+def set_threads(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Give torch its threads; an error of `parser` if they do not go with the clock."""
+    if arguments.clock == "cpu" and arguments.threads > 1:
+        parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
+    torch.set_num_threads(arguments.threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

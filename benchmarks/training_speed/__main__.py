@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import CLOCKS, Times, add_clock_options, interleaved, set_threads
+from benchmarks.timing import CLOCKS, Times, add_options, check_options, interleaved
 from benchmarks.training_speed.reference import BATCH_SIZE
 from benchmarks.training_speed.stages import breakdown
 from benchmarks.training_speed.subjects import ATTACKS, HELD_OUT, Loop, ours, theirs
 from export.manifest import InputSpec
 from training.data.images import LabelledImages
 from training.data.sources import open_images
+from training.phases import TrainingError
 from training.run import choose_device
 
 OURS, REFERENCE = "ours", "reference"
@@ -36,18 +37,12 @@ def main() -> None:
         "--images", type=int, default=10 * BATCH_SIZE, help="images of an epoch; all of CIFAR-10 are 50,000"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    add_clock_options(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--compile", action="store_true", help="compile our network (CUDA only)")
     parser.add_argument("--workers", type=int, default=0, help="processes of the reference's DataLoader")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    add_options(parser)
     arguments = parser.parse_args()
-    set_threads(arguments, parser)
-    if arguments.images < BATCH_SIZE:
-        parser.error(f"--images must be at least {BATCH_SIZE}, one batch")
-    device = choose_device(arguments.device)
-    if device.type == "cuda" and arguments.clock == "cpu":
-        parser.error("--clock cpu does not see a GPU's time: it goes with --device cpu")
+    device = _checked(arguments, parser)
     spec = InputSpec(height=32, width=32, resize=32)
     images = open_images(arguments.data_dir, "train", dataset="cifar10", spec=spec)
     images = images.spread(arguments.images + HELD_OUT)
@@ -62,6 +57,22 @@ def main() -> None:
             _print(row)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _checked(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> torch.device:
+    """The device; an error of `parser` if `arguments` do not go together."""
+    check_options(arguments, parser)
+    if arguments.images < BATCH_SIZE:
+        parser.error(f"--images must be at least {BATCH_SIZE}, one batch")
+    try:
+        device = choose_device(arguments.device)
+    except TrainingError as error:
+        parser.error(str(error))
+    if device.type == "cuda" and arguments.clock == "cpu":
+        parser.error("--clock cpu does not see a GPU's time: it goes with --device cpu")
+    if device.type != "cuda" and arguments.compile:
+        parser.error("--compile goes with --device cuda: training compiles nothing on a CPU")
+    return device
 
 
 def _measured(

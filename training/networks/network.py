@@ -49,7 +49,7 @@ class Network(nn.Module):
             return {}
 
     def compile_backbone(self) -> None:
-        """Compile the backbone (torch.compile), which attacks do not fold then: compilers fuse layers themselves."""
+        """Compile the backbone (torch.compile). Attacks do not fold it then: compilers fuse layers too."""
         self.backbone.compile()
         self.foldable = {}
 

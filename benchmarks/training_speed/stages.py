@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 DATA = "data"
@@ -85,7 +84,7 @@ def breakdown(
         with watch(DATA):
             epoch()
     # Kernels are counted with the operations that started them, not once more.
-    operations = [event for event in measured.key_averages() if event.device_type == DeviceType.CPU]
+    operations = [event for event in measured.key_averages() if event.device_type.name == "CPU"]
     times = {
         event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in operations
     }

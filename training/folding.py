@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -46,45 +45,32 @@ def batch_norm_folded(module: nn.Module, convolutions: Mapping[str, str]) -> Ite
     Weights and statistics stay as they are; if they change within, that is not followed. It does not nest.
 
     Args:
-        convolutions: what `convolutions_before` says; all of these batch norms have running statistics.
+        convolutions: what `convolutions_before` says.
     """
-    pairs = _pairs(module, convolutions)
-    # An instance's own `forward` goes before its class's.
-    with torch.no_grad():
-        for convolution, norm in pairs:
-            weight, bias = _fused(convolution, norm)
-            vars(convolution)["forward"] = partial(convolution._conv_forward, weight=weight, bias=bias)
-            vars(norm)["forward"] = _unchanged
+    layers = dict(module.named_modules())
+    folded: list[nn.Module] = []
     try:
+        for name, before in convolutions.items():
+            convolution, norm = layers[before], layers[name]
+            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                raise TypeError(f"{before} and {name} are no convolution and its batch norm")
+            mean, variance = norm.running_mean, norm.running_var
+            # Without running statistics it normalises by those of the batch, in eval mode too.
+            if mean is None or variance is None:
+                continue
+            weight, bias = fuse_conv_bn_weights(
+                convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+            )
+            # An instance's own `forward` goes before its class's.
+            vars(convolution)["forward"] = partial(
+                convolution._conv_forward, weight=weight.detach(), bias=bias.detach()
+            )
+            vars(norm)["forward"] = _unchanged
+            folded += [convolution, norm]
         yield
     finally:
-        for pair in pairs:
-            for layer in pair:
-                del vars(layer)["forward"]
-
-
-def _pairs(module: nn.Module, convolutions: Mapping[str, str]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    layers = dict(module.named_modules())
-    pairs = [(layers[before], layers[name]) for name, before in convolutions.items()]
-    return [
-        (convolution, norm)
-        for convolution, norm in pairs
-        if isinstance(convolution, nn.Conv2d)
-        and isinstance(norm, nn.BatchNorm2d)
-        # Without running statistics it normalises by those of the batch always.
-        and norm.running_var is not None
-    ]
-
-
-def _fused(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of both as one convolution."""
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ValueError("a batch norm without running statistics cannot be folded")
-    weight, bias = fuse_conv_bn_weights(
-        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
-    )
-    return weight.detach(), bias.detach()
+        for layer in folded:
+            del vars(layer)["forward"]
 
 
 def _unchanged(images: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.folding import convolutions_before
 
 
 class ChannelAffine(nn.Module):
@@ -56,7 +58,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     modules = dict(folded.named_modules())
     norms = {name: norm for name, norm in modules.items() if isinstance(norm, nn.BatchNorm2d)}
     if norms:
-        before = _convolutions_before(folded, norms)
+        before = convolutions_before(folded)
         for name, norm in norms.items():
             convolution = modules.get(before.get(name, ""))
             if isinstance(convolution, nn.Conv2d):
@@ -65,20 +67,3 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
             else:
                 folded.set_submodule(name, ChannelAffine.of(norm))
     return folded.requires_grad_(False)
-
-
-def _convolutions_before(module: nn.Module, norms: dict[str, nn.BatchNorm2d]) -> dict[str, str]:
-    """For each batch norm that alone follows a convolution called once: the name of that convolution."""
-    try:
-        nodes = fx.symbolic_trace(module).graph.nodes
-    except fx.proxy.TraceError as error:
-        raise ValueError(f"the network cannot be traced, so it cannot be exported: {error}") from error
-    calls = [str(node.target) for node in nodes if node.op == "call_module"]
-    before = {}
-    for node in nodes:
-        if node.op != "call_module" or node.target not in norms:
-            continue
-        source = node.args[0]
-        if source.op == "call_module" and len(source.users) == 1 and calls.count(source.target) == 1:
-            before[str(node.target)] = str(source.target)
-    return before

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from probes.classifier import Gradient
 from probes.losses import loss_and_cotangent
+from training.folding import batch_norm_folded
+from training.networks.network import Network
 
 
 class TorchClassifier:
@@ -45,10 +47,14 @@ class TorchClassifier:
 
 @contextmanager
 def attack_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode while an attack runs: batch norm neither follows nor moves the batch statistics."""
+    """Eval mode while an attack runs: batch norm neither follows nor moves the batch statistics.
+
+    Convolutions do its part then, where they can (`training.folding`): the weights must not change within.
+    """
     was_training = module.training
     module.eval()
     try:
-        yield
+        with batch_norm_folded(module, module.foldable if isinstance(module, Network) else {}):
+            yield
     finally:
         module.train(was_training)

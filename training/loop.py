@@ -107,7 +107,8 @@ class Trainer:
             while True:
                 self._phase.objective.prepare(self._images, self._train, self._out, self._device, bars.track)
                 while self.progress.epoch < self._phase.settings.epochs:
-                    self._epoch(bars)
+                    self.train_epoch(bars)
+                    self._finish_epoch(bars)
                 if self._last_phase:
                     return
                 self._next_phase()
@@ -130,8 +131,13 @@ class Trainer:
             processes=self._processes,
         )
 
-    def _epoch(self, bars: TrainingProgress) -> None:
-        phase, epoch = self._phase, self._epochs_before() + self.progress.epoch
+    def train_epoch(self, bars: TrainingProgress) -> None:
+        """The updates that are left of the epoch under way. Of `run`, which also measures and saves, a part.
+
+        Raises:
+            TrainingError, CheckpointError: as `run` does.
+        """
+        phase, epoch = self._phase, self._epoch
         order = epoch_order(self._train, self.recipe.seed, epoch)
         totals = Totals(self.progress.totals, self._device, self._processes)
         saved = self._clock()
@@ -155,11 +161,12 @@ class Trainer:
             if late:
                 self._save(LAST)
                 saved = self._clock()
-        self._finish_epoch(bars, epoch)
 
-    def _epochs_before(self) -> int:
-        """Epochs of the phases before this one: every epoch of a run has random numbers of its own."""
-        return sum(settings.epochs for settings in phase_settings(self.recipe)[: self.progress.phase])
+    @property
+    def _epoch(self) -> int:
+        """Its number in the run, phases before this one included: each has random numbers of its own."""
+        before = phase_settings(self.recipe)[: self.progress.phase]
+        return sum(settings.epochs for settings in before) + self.progress.epoch
 
     def _late(self, saved: float) -> bool:
         due = self._clock() - saved >= self.recipe.checkpoint_seconds
@@ -197,7 +204,8 @@ class Trainer:
             f"train again. The last good checkpoint stays in {self._out}"
         )
 
-    def _finish_epoch(self, bars: TrainingProgress, epoch: int) -> None:
+    def _finish_epoch(self, bars: TrainingProgress) -> None:
+        epoch = self._epoch
         figures = {"epoch": float(epoch + 1), **means(self.progress.totals), "seconds": self.progress.seconds}
         if self._last_phase:
             with self._memory_for(

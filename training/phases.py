@@ -50,7 +50,7 @@ def initial_network(
         share_batch_norm(network, processes)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.compile and device.type == "cuda":
-        network.backbone.compile()
+        network.compile_backbone()
     return network
 
 

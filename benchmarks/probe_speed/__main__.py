@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import tempfile
-import time
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -20,11 +18,10 @@ from torch import Tensor
 from benchmarks.agreement.libraries import library_attacks
 from benchmarks.probe_speed import pgd, smallest_eps
 from benchmarks.probe_speed.subjects import BUNDLED, EPS, RESNET, Subject, bundled, resnet18
-from benchmarks.probe_speed.timing import interleaved
+from benchmarks.timing import CLOCKS, add_options, check_options, interleaved
 from engines.load import EngineOptions, load_engine
 from training.data.sources import open_images
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SMALL = 8
 """Batches below take so little time that each round repeats them."""
 
@@ -36,11 +33,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=(BUNDLED, RESNET), default=[BUNDLED, RESNET])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images attacked at once")
     parser.add_argument("--steps", type=int, default=20, help="steps of PGD")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for one thread on a machine that is busy"
-    )
     parser.add_argument(
         "--smallest-eps",
         type=int,
@@ -48,13 +41,9 @@ def main() -> None:
         metavar="N",
         help="compare the smallest eps of N images (0: skip)",
     )
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    add_options(parser)
     arguments = parser.parse_args()
-    if arguments.clock == "cpu" and arguments.threads > 1:
-        parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
-    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
-        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
-    torch.set_num_threads(arguments.threads)
+    check_options(arguments, parser)
     report: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("threads", "rounds", "steps", "clock")
     } | {"pgd": [], "smallest_eps": []}

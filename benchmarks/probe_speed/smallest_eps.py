@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.probe_speed.timing import interleaved
+from benchmarks.timing import interleaved
 from engines.engine import Engine
 from probes.arrays import Array
 from probes.attacks.fmn import fmn

@@ -12,7 +12,7 @@ import torch
 from benchmarks.probe_speed import pgd
 from benchmarks.probe_speed.smallest_eps import STEP_COUNTS, compare, enough_steps, geometric_mean
 from benchmarks.probe_speed.subjects import Subject, bundled
-from benchmarks.probe_speed.timing import Times, interleaved
+from benchmarks.timing import Times, interleaved
 from engines.load import EngineOptions, load_engine
 from probes.arrays import Array
 from probes.classifier import Classifier, Gradient

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
+
+from training.folding import convolutions_before
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
@@ -34,6 +39,19 @@ class Network(nn.Module):
         self.normalize = Normalize()
         self.backbone = backbone
         self.fc = nn.Linear(num_features, num_classes)
+
+    @cached_property
+    def foldable(self) -> Mapping[str, str]:
+        """The batch norms that attacks may fold, and their convolutions; empty where that is unknown."""
+        try:
+            return convolutions_before(self)
+        except ValueError:
+            return {}
+
+    def compile_backbone(self) -> None:
+        """Compile the backbone (torch.compile). Attacks do not fold it then: compilers fuse layers too."""
+        self.backbone.compile()
+        self.foldable = {}
 
     def features(self, images: Tensor) -> Tensor:
         """Backbone features [N, num_features]."""

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 WARM_UP = 1
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--threads`, `--clock` and `--json`, which `check_options` checks."""
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for one thread on a machine that is busy"
+    )
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+
+
+def check_options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Give torch its threads; an error of `parser` if the options do not go together."""
+    if arguments.clock == "cpu" and arguments.threads > 1:
+        parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
+    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
+        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
+    torch.set_num_threads(arguments.threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

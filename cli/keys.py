@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 
 import click
@@ -52,14 +52,21 @@ def new(
 
 
 def _add(file: Path, entry: str) -> None:
-    from serving.keys import KeyRing, parse_entry, parse_lines
+    from serving.keys import KeyRing, KeysError, parse_entry, parse_lines
 
-    content = file.read_text(encoding="utf-8") if file.exists() else ""
-    KeyRing([*parse_lines(content), parse_entry(entry)])
-    line = ("" if content.endswith("\n") or not content else "\n") + entry + "\n"
-    # Appended in one piece, so that a server never reads half an entry, and readable by its owner alone.
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    # Readable by its owner alone.
+    file.touch(mode=0o600)
+    with file.open("a+b", buffering=0) as opened:
+        if sys.platform != "win32":
+            import fcntl
+
+            # Two commands at the same time would both find a name free.
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        opened.seek(0)
+        try:
+            content = opened.read().decode()
+        except UnicodeDecodeError:
+            raise KeysError(f"{file} is no keys file: it is not UTF-8 text; name another") from None
+        KeyRing([*parse_lines(content), parse_entry(entry)])
+        # In one piece, so that a server never reads half an entry.
+        opened.write((("" if content.endswith("\n") or not content else "\n") + entry + "\n").encode())

@@ -119,7 +119,10 @@ def _dlr(logits: Array, label: Array, goal: Array, targeted: Array) -> tuple[Arr
     # not do: exporters drop such additions.
     denominator = xp.where(spread > 0, spread, xp.ones_like(spread))
     value = numerator / denominator
-    cotangent = (numerator_by_logits - value[:, None] * denominator_by_logits) / denominator[:, None]
+    slope = xp.where(
+        (spread > 0)[:, None], value[:, None] * denominator_by_logits, 0.0 * denominator_by_logits
+    )
+    cotangent = (numerator_by_logits - slope) / denominator[:, None]
     return value, cotangent
 
 

@@ -30,7 +30,6 @@ async def classify(request: Request) -> Response:
         def job(model: Model, late: Late) -> Classification[list[Prediction]]:
             return Classification(
                 model=model,
-                bytes=sum(map(len, upload.images)),
                 images=lambda: prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late),
                 answer=lambda logits: predictions(logits, model.classes, top=parameters.top),
                 late=late,

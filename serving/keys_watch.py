@@ -61,8 +61,12 @@ class WatchedKeys:
         """Looks at the file for as long as the server runs."""
         while self._file is not None:
             await asyncio.sleep(LOOK_S)
-            # In a thread, for a file on a network may keep one waiting.
-            await asyncio.to_thread(self.look)
+            try:
+                # In a thread, for a file on a network may keep one waiting.
+                await asyncio.to_thread(self.look)
+            # Whatever it was, the next look may succeed, and meanwhile a key may have been revoked.
+            except Exception as error:
+                self._complain(f"the keys file could not be looked at: {error}")
 
     def look(self) -> None:
         """Takes up a file that has changed and is at rest."""

@@ -158,8 +158,8 @@ class Place(Generic[Job]):
         Raises:
             Problem: deadline_exceeded when it is not there in time; a job that has not begun is dropped.
         """
-        self._held += 1
         future = self._lane.submit(job, self._release)
+        self._held += 1
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(future)

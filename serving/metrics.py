@@ -58,6 +58,10 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32), registry=self.registry,
         )  # fmt: skip
         self.images = Counter("clead_images", "Images classified.", registry=self.registry)
+        self.probe_processes_ended = Counter(
+            "clead_probe_processes_replaced", "Processes for probes that died or hung and were replaced.",
+            registry=self.registry,
+        )  # fmt: skip
         self.verdicts = Counter(
             "clead_probe_verdicts", "Probes by verdict.", ["verdict"], registry=self.registry
         )

@@ -127,7 +127,7 @@ async def infer(request: Request) -> Response:
                 )
                 return len(logits), *written
 
-            return Classification(model=model, bytes=len(body), images=images, answer=answer, late=late)
+            return Classification(model=model, images=images, answer=answer, late=late)
 
         count, document, binary = await classify_in_time(request, place, reference_in_path(request), job)
     runtime.metrics.images.inc(count)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,24 +20,35 @@ from export.bundle import Bundle
 from serving.frames import read_frame, write_frame
 from serving.probe_job import OnProgress, ProbeJob
 from serving.problems import Problem
+from serving.request_log import LOGGER
 from serving.settings import Settings
 
 POLL_S = 0.02
 """How long a cancelled probe may go on unnoticed."""
+GRACE_S = 10.0
+"""What a probe may take beyond its deadline, to finish the step it is in and to confirm what it found."""
 KILL_S = 10.0
 """A process that has not ended its step so long after it was told to is killed."""
 _MODULE = "serving.probe_worker"
 _HOME = Path(__file__).resolve().parents[1]
-_SECRETS = {"keys", "keys_file"}
+_LOG = logging.getLogger(LOGGER)
+
+
+class MistakeError(RuntimeError):
+    """The process made a mistake, and lives."""
 
 
 class ProbeProcess:
-    """One process, started when it is first needed. For one thread at a time."""
+    """One process, started when it is first needed. For one thread at a time.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        on_end: called when a process had to be replaced.
+    """
+
+    def __init__(self, settings: Settings, *, on_end: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
-        self._answering = False
         self._stopped = False
 
     @property
@@ -57,7 +70,7 @@ class ProbeProcess:
             Problem: as `ProbeJob.run`; model_unavailable; engine_failed also when the process has ended, or
                 did not stop when it was told to.
             EngineError: the engine does not answer.
-            RuntimeError: a mistake of ours, which the process has logged.
+            MistakeError: a mistake of ours, which the process has logged.
         """
         head = {
             "kind": "probe",
@@ -66,73 +79,109 @@ class ProbeProcess:
             "max_pixels": job.max_pixels,
             "deadline": job.deadline,
         }
-        self._answering = False
-        # One that died while it was idle is noticed now, and is not this job's fault.
-        for trust in (False, True):
-            try:
-                return self._report(self._send(head, job.data), cancelled, progress)
-            except (OSError, EOFError):
-                self.close()
-                if trust or self._answering or self._stopped or cancelled():
-                    break
-        raise _ended()
+        limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S + KILL_S
+        try:
+            answers = self._sent(head, job.data, limit=limit)
+            # A process that no longer reads or writes cannot be told anything.
+            with _after(limit, self._kill):
+                return self._report(answers, cancelled, progress)
+        except (Problem, EngineError, MistakeError):
+            raise
+        except (OSError, EOFError) as error:
+            self._discard()
+            raise Problem(
+                "engine_failed",
+                "the process that probes has ended, and is replaced: try again",
+                headers={"Retry-After": "1"},
+            ) from error
+        # Whatever it was: an answer that nobody has read would be taken for that to the next job.
+        except BaseException:
+            self._discard()
+            raise
 
     def stop(self) -> None:
         """Ends the process for good, whatever it does; for any thread."""
         self._stopped = True
-        if (process := self._process) is not None:
-            process.kill()
+        self._kill()
 
     def close(self) -> None:
         """Ends the process at once; the next job starts another, unless it was stopped."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-            self._process = None
+
+    def _kill(self) -> None:
+        if (process := self._process) is not None:
+            process.kill()
+
+    def _discard(self) -> None:
+        """Ends a process that did not do what it should, or has died, and says so."""
+        process = self._process
+        died = process.poll() if process is not None else None
+        self.close()
+        if process is not None and not self._stopped:
+            fields = {"pid": process.pid, "exit_code": process.returncode if died is None else died}
+            _LOG.warning("a process that probes is replaced", extra={"fields": fields})
+            self._on_end()
+
+    def _sent(self, head: Mapping[str, Any], body: bytes, *, limit: float) -> int:
+        """Sends a job; a second time where the process died while idle, which is not the job's fault."""
+        with _after(limit, self._kill):
+            try:
+                return self._send(head, body)
+            except BrokenPipeError:
+                self._discard()
+                return self._send(head, body)
 
     def _send(self, head: Mapping[str, Any], body: bytes = b"") -> int:
         """Sends a message to the process, started if need be; returns the descriptor that it answers on."""
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._process = self._started()
-        assert self._process.stdin is not None and self._process.stdout is not None
-        write_frame(self._process.stdin.fileno(), head, body)
+            self._start()
+        self._write(head, body)
+        assert self._process is not None and self._process.stdout is not None
         return self._process.stdout.fileno()
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._stopped:
-            raise OSError("the server is stopping")
-        process = subprocess.Popen(
+    def _write(self, head: Mapping[str, Any], body: bytes = b"") -> None:
+        assert self._process is not None and self._process.stdin is not None
+        write_frame(self._process.stdin.fileno(), head, body)
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_HOME), *filter(None, sys.path)])},
         )
-        assert process.stdin is not None
-        settings = self._settings.model_dump(mode="json", exclude=_SECRETS)
-        write_frame(process.stdin.fileno(), {"settings": settings})
-        return process
+        # Whoever stops everything may have looked before there was anything to be stopped.
+        if self._stopped:
+            self.close()
+            raise OSError("the server is stopping")
+        # What was not chosen stays a default there too: some defaults follow from other settings.
+        self._write({"settings": self._settings.model_dump(mode="json", exclude_unset=True)})
 
     def _report(
         self, answers: int, cancelled: Callable[[], bool], progress: OnProgress | None
     ) -> Mapping[str, Any]:
+        ready = select.poll()
+        ready.register(answers, select.POLLIN)
         told_at: float | None = None
         while True:
             if told_at is None and cancelled():
-                self._send({"kind": "cancel"})
+                self._write({"kind": "cancel"})
                 told_at = time.monotonic()
             elif told_at is not None and time.monotonic() - told_at > KILL_S:
                 raise EOFError
-            if not select.select([answers], [], [], POLL_S)[0]:
+            if not ready.poll(POLL_S * 1000):
                 continue
             frame = read_frame(answers)
             if frame is None:
                 raise EOFError
-            self._answering = True
             head, _ = frame
             match head["kind"]:
                 case "progress" if progress is not None:
@@ -145,15 +194,15 @@ class ProbeProcess:
                 case "engine_error":
                     raise EngineError(head["detail"])
                 case "mistake":
-                    raise RuntimeError("the process that probes made a mistake, which it has logged")
+                    raise MistakeError("the process that probes made a mistake, which it has logged")
 
 
 class ProbeProcesses:
     """As many processes as probes may run at the same time. Safe to use from as many threads."""
 
-    def __init__(self, settings: Settings, *, count: int) -> None:
+    def __init__(self, settings: Settings, *, count: int, on_end: Callable[[], None] = lambda: None) -> None:
         self.count = count
-        self._everyone = [ProbeProcess(settings) for _ in range(count)]
+        self._everyone = [ProbeProcess(settings, on_end=on_end) for _ in range(count)]
         self._idle: queue.SimpleQueue[ProbeProcess] = queue.SimpleQueue()
         for process in self._everyone:
             self._idle.put(process)
@@ -193,9 +242,13 @@ def _named(bundle: Bundle) -> Mapping[str, str]:
     return {"bundle": str(bundle.path.resolve()), "sha256": bundle.sha256}
 
 
-def _ended() -> Problem:
-    return Problem(
-        "engine_failed",
-        "the process that probes has ended, and is replaced: try again",
-        headers={"Retry-After": "1"},
-    )
+@contextlib.contextmanager
+def _after(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Does `action`, in a thread of its own, once it has taken so long."""
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

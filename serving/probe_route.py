@@ -24,15 +24,13 @@ from serving.front import CLIENT_CLOSED_REQUEST
 from serving.lanes import Place
 from serving.probe_job import ProbeJob
 from serving.probe_parameters import collect_probe_parameters, probe_deadline_s, probe_request
+from serving.probe_process import GRACE_S
 from serving.problems import MISTAKE, Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime, runtime_of
 
 EVENT_STREAM = "text/event-stream"
 _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-# A probe watches its own deadline before every step; the lane gives it this much longer to finish the step
-# and to confirm what it found.
-GRACE_S = 10.0
 # A reader of events who takes none for so long has left without a word.
 SEND_S = 10.0
 ProbePlace: TypeAlias = Place[Callable[[], Any]]

@@ -135,15 +135,17 @@ def main() -> None:
 
 
 def _listen(jobs: queue.SimpleQueue[tuple[dict[str, Any], bytes]], cancelled: threading.Event) -> None:
-    while (frame := read_frame(_STDIN)) is not None:
-        if frame[0]["kind"] == "cancel":
-            cancelled.set()
-            continue
-        # The worker sends the next job only after the answer to the last one.
-        cancelled.clear()
-        jobs.put(frame)
-    # Nobody is left to answer: the step under way need not be finished.
-    os._exit(0)
+    try:
+        while (frame := read_frame(_STDIN)) is not None:
+            if frame[0]["kind"] == "cancel":
+                cancelled.set()
+                continue
+            # The worker sends the next job only after the answer to the last one.
+            cancelled.clear()
+            jobs.put(frame)
+    finally:
+        # Nobody is left to answer, or can be heard: the step under way need not be finished.
+        os._exit(0)
 
 
 if __name__ == "__main__":

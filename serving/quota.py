@@ -62,8 +62,7 @@ def parse_quota(rate: str, burst: str | None) -> Quota:
     requests = int(found[1]) if found else 0
     if found is None or not 1 <= requests <= MOST:
         raise ValueError(
-            f"rate is {rate[:40]!r}; give requests per second, minute or hour, as 10/s, 100/min or 5/h "
-            f"(1 to {MOST})"
+            f"rate= takes requests per second, minute or hour, as 10/s, 100/min or 5/h (1 to {MOST})"
         )
     at_once = requests if burst is None else _burst(burst)
     return Quota(requests=requests, period_s=PERIODS_S[found[2]], burst=at_once)
@@ -93,5 +92,5 @@ def seconds(nanoseconds: int) -> int:
 def _burst(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 7 else 0
     if not 1 <= number <= MOST:
-        raise ValueError(f"burst is {text[:40]!r}; give a whole number from 1 to {MOST}")
+        raise ValueError(f"burst= takes a whole number from 1 to {MOST}")
     return number

@@ -25,8 +25,8 @@ from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
 
 SWITCH_INTERVAL_S = 0.0005
-"""A tenth of Python's default. After each system call the event loop has to wait for a thread that decodes to let
-go of the interpreter: for so long, several times in each request, which is most felt when many are refused."""
+"""A tenth of Python's default. After a system call the event loop waits so long for a thread that decodes to
+let go of the interpreter, several times in each request; it is felt most when many requests are refused."""
 
 
 class Runtime:
@@ -46,7 +46,9 @@ class Runtime:
         )
         self.classify_lane: Lane[Classification[Any]] = self._classify_lane()
         self.probes = ProbeProcesses(
-            settings, count=settings.per_worker(settings.probe_concurrency, at_least=1)
+            settings,
+            count=settings.per_worker(settings.probe_concurrency, at_least=1),
+            on_end=self.metrics.probe_processes_ended.inc,
         )
         self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
         self.not_ready: str | None = "the default model is being loaded"
@@ -71,8 +73,8 @@ class Runtime:
             task.cancel()
         for lane in (self.classify_lane, self.probe_lane):
             lane.close()
-        self._loader.shutdown(wait=True, cancel_futures=True)
         self.probes.close()
+        self._loader.shutdown(wait=True, cancel_futures=True)
         self.registry.close()
         self.access.close()
 

@@ -79,7 +79,8 @@ class Settings(BaseModel):
     )
     max_loaded_models: Count = Field(
         default=4,
-        description="Models in memory of a worker; the least recently used makes room, never the default.",
+        description="Models in memory of a worker, and of a process that probes for it; the least recently "
+        "used makes room, in a worker never the default.",
     )
     engine: Literal["auto", "cpu", "cuda", "tensorrt", "triton"] = Field(
         default="auto",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -180,6 +182,88 @@ def test_processes_that_are_closed_start_no_others(models_dir: Path, job: ProbeJ
     processes.close()
     thread.join(60)
     assert [problem.code for problem in ended] == ["engine_failed"]
+    with pytest.raises(Problem):
+        ProbeProcesses.run(processes, job, cancelled=_never)
+
+
+def test_one_that_is_stopped_while_it_starts_does_not_run(models_dir: Path, job: ProbeJob) -> None:
+    process = ProbeProcess(Settings(models_dir=models_dir, engine="cpu"))
+    real = subprocess.Popen
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        process.stop()
+        return real(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Problem):
+        patch.setattr(subprocess, "Popen", stopping)
+        process.run(job, cancelled=_never)
+    assert process.pid is None
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_settings_of_any_server_reach_it(models_dir: Path, job: ProbeJob, workers: int) -> None:
+    process = ProbeProcess(Settings(models_dir=models_dir, engine="cpu", workers=workers))
+    assert process.run(job, cancelled=_never)["verdict"] == "flipped"
+    process.close()
+
+
+def test_what_goes_wrong_on_this_side_leaves_no_answer_for_the_next(
+    process: ProbeProcess, job: ProbeJob
+) -> None:
+    def wrong(_: Mapping[str, Any]) -> None:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        process.run(job, cancelled=_never, progress=wrong)
+    with pytest.raises(Problem) as broken:
+        process.run(dataclasses.replace(job, data=b"\x89PNG\r\n\x1a\nnothing"), cancelled=_never)
+    assert broken.value.code == "image_broken"
+
+
+def test_a_job_that_ends_its_process_is_not_done_again(models_dir: Path, job: ProbeJob) -> None:
+    replaced: list[None] = []
+    process = ProbeProcess(
+        Settings(models_dir=models_dir, engine="cpu"), on_end=lambda: replaced.append(None)
+    )
+    process.run(job, cancelled=_never)
+    first = _pid(process)
+    ended = _during(process, job, lambda: os.kill(first, signal.SIGKILL))
+    assert ended.code == "engine_failed"
+    assert replaced == [None] and process.pid is None
+
+
+def test_a_stopped_process_and_a_large_upload_do_not_hold_the_thread(
+    models_dir: Path, job: ProbeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads the upload, which does not fit into the pipe, so writing it does not end."""
+    monkeypatch.setattr(probe_process, "KILL_S", 0.2)
+    monkeypatch.setattr(probe_process, "GRACE_S", 0.2)
+    process = ProbeProcess(Settings(models_dir=models_dir, engine="cpu"))
+    process.run(job, cancelled=_never)
+    first = _pid(process)
+    os.kill(first, signal.SIGSTOP)
+    large = dataclasses.replace(job, data=job.data + b"0" * 300_000, deadline=time.monotonic())
+    with contextlib.suppress(Problem):
+        process.run(large, cancelled=_never)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+    process.close()
+
+
+def test_many_open_files_are_no_obstacle(models_dir: Path, job: ProbeJob) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] < 2000:
+        pytest.skip("fewer files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 2000), limit[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    process = ProbeProcess(Settings(models_dir=models_dir, engine="cpu"))
+    try:
+        assert process.run(job, cancelled=_never)["verdict"] == "flipped"
+    finally:
+        process.close()
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_it_ignores_signals_meant_for_the_worker_and_ends_when_the_worker_does(models_dir: Path) -> None:
@@ -206,6 +290,13 @@ def test_it_ignores_signals_meant_for_the_worker_and_ends_when_the_worker_does(m
         assert child.wait(30) == 0
 
 
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_server_survives_the_death_of_its_prober(server: Server) -> None:
     def probe() -> int:
         return ask(server.port, "POST", "/probe?eps=0.2&steps=3", REDDISH, "image/png").status
@@ -221,5 +312,7 @@ def test_a_server_survives_the_death_of_its_prober(server: Server) -> None:
     ]
     assert len(ours) == 1
     os.kill(ours[0], signal.SIGKILL)
+    while _runs(ours[0]):
+        time.sleep(0.01)
     assert ask(server.port, "POST", "/classify", pictures.plain(), "image/png").status == 200
     assert probe() == 200

@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from engines.load import EngineOptions, load_engine
+from export.bundle import load_bundle
+from probes.request import ProbeRequest
 from serving.client import Client
+from serving.models import Model
+from serving.probe_job import ProbeJob
+from serving.probe_process import ProbeProcess
+from serving.settings import Settings
+from tests.serving import pictures
 from tests.serving.asking import ask
 from tests.serving.color_bundle import write_color_bundle
 
@@ -122,3 +130,25 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def client(server: Server) -> Client:
     return server.client
+
+
+@pytest.fixture(scope="module")
+def job(models_dir: Path) -> ProbeJob:
+    """A probe that finds a flip."""
+    bundle = load_bundle(models_dir / "colors" / "1")
+    engine = load_engine(bundle, EngineOptions(engine="cpu", threads=1))
+    return ProbeJob(
+        model=Model(bundle=bundle, engine=engine, info=engine.describe()),
+        data=pictures.plain((140, 100, 60)),
+        request=ProbeRequest(eps=(0.01, 0.2), steps=5, restarts=1, include=frozenset({"adversarial"})),
+        max_pixels=10_000,
+        deadline=time.monotonic() + 3600.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def process(models_dir: Path) -> Iterator[ProbeProcess]:
+    """A process that probes, of a worker of which nothing else is there."""
+    one = ProbeProcess(Settings(models_dir=models_dir, engine="cpu", probe_nice=3))
+    yield one
+    one.close()

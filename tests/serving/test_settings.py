@@ -85,7 +85,7 @@ def test_keys_are_entries_and_a_wrong_one_is_said_by_number(tmp_path: Path) -> N
     first, second = "a" * 64 + " name=a scope=classify", "b" * 64
 
     assert _load(tmp_path, CLEAD_KEYS=f"{first}, {second}").keys == (first, second)
-    with pytest.raises(SettingsError, match="key 2: scope is 'all'"):
+    with pytest.raises(SettingsError, match="key 2: a scope is not known"):
         _load(tmp_path, CLEAD_KEYS=f"{first},{second} scope=all")
     with pytest.raises(SettingsError, match="two keys are named 'a'"):
         _load(tmp_path, CLEAD_KEYS=f"{first},{second} name=a")

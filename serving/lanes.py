@@ -90,15 +90,20 @@ class Lane(Generic[Job]):
         Raises:
             Problem: overloaded, with Retry-After, when all places are taken.
         """
-        if self.admitted >= self.capacity:
-            self._on_refusal()
-            wait = max(1, math.ceil(self.admitted * self._seconds_per_job))
-            raise Problem(
-                "overloaded",
-                f"all {self.capacity} places for {self.name} requests are taken: try again in {wait} s",
-                headers={"Retry-After": str(wait)},
-            )
+        self.check_room()
         return Place(self)
+
+    def check_room(self) -> None:
+        """Raises Problem overloaded, with Retry-After, when all places are taken."""
+        if self.admitted < self.capacity:
+            return
+        self._on_refusal()
+        wait = max(1, math.ceil(self.admitted * self._seconds_per_job))
+        raise Problem(
+            "overloaded",
+            f"all {self.capacity} places for {self.name} requests are taken: try again in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""

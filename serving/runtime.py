@@ -21,6 +21,7 @@ from serving.metrics import Metrics, forget_dead_workers
 from serving.models import RETRY_S, Model, ModelRegistry, warm_up
 from serving.probe_process import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
+from serving.refusals import RefusalLog
 from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
 
@@ -78,6 +79,14 @@ class Runtime:
         self.registry.close()
         self.access.close()
 
+    def lane_of(self, method: str, path: str) -> Lane[Any] | None:
+        """The lane in which a request will need a place; None for those that need none."""
+        if method != "POST":
+            return None
+        if path == "/classify" or path.endswith("/infer"):
+            return self.classify_lane
+        return self.probe_lane if path == "/probe" else None
+
     def check_ready(self) -> None:
         """Raises Problem not_ready until the default model has answered its warm-up."""
         if self.not_ready is not None:
@@ -130,11 +139,17 @@ class Runtime:
         return self._lane("probe", workers, count, self.settings.probe_queue)
 
     def _lane(self, name: str, workers: Workers[Job], threads: int, queue: int) -> Lane[Job]:
+        shed, log = self.metrics.shed.labels(lane=name), RefusalLog(name)
+
+        def refused() -> None:
+            shed.inc()
+            log.refused()
+
         return Lane(
             name,
             workers,
             places=threads + self.settings.per_worker(queue, at_least=0),
-            on_refusal=self.metrics.shed.labels(lane=name).inc,
+            on_refusal=refused,
             on_change=self.metrics.occupied.labels(lane=name).set,
         )
 

@@ -1,0 +1,82 @@
+"""A full lane refuses early and cheaply, and says how often without a line for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.refusals import RefusalLog
+from serving.request_log import LOGGER
+from serving.settings import Settings
+from tests.serving import pictures
+from tests.serving.in_process import asking, started
+
+
+class Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps it."""
+        self.records.append(record)
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    handler = Records()
+    logging.getLogger(LOGGER).addHandler(handler)
+    yield handler.records
+    logging.getLogger(LOGGER).removeHandler(handler)
+
+
+def test_refusals_are_counted_and_said_once_a_second(records: list[logging.LogRecord]) -> None:
+    times = (10.0, 10.1, 10.2, 11.0, 11.5, 13.0)
+    clock = iter(times)
+    log = RefusalLog("classify", clock=lambda: next(clock))
+    for _ in times:
+        log.refused()
+    said = [record.__dict__["fields"] for record in records]
+    assert said == [{"lane": "classify", "refused": number} for number in (1, 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "lane"),
+    [("/classify", "classify"), ("/v2/models/colors/infer", "classify"), ("/probe", "probe")],
+)
+def test_a_full_lane_refuses_before_anything_is_read(
+    models_dir: Path, records: list[logging.LogRecord], path: str, lane: str
+) -> None:
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
+            taken = runtime.classify_lane if lane == "classify" else runtime.probe_lane
+            places = [taken.admit() for _ in range(taken.capacity)]
+            # A body of a kind that would be refused for itself, if anybody looked.
+            replies = [
+                await client.post(path, content=b"?", headers={"Content-Type": "x/y"}) for _ in range(3)
+            ]
+            for reply in replies:
+                assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+                assert int(reply.headers["retry-after"]) >= 1 and reply.headers["x-request-id"]
+            other = "/probe" if lane == "classify" else "/classify"
+            reply = await client.post(other, content=b"?", headers={"Content-Type": "x/y"})
+            assert reply.status_code == 415
+            for place in places:
+                with place:
+                    pass
+            reply = await client.post(path, content=pictures.plain())
+            assert reply.status_code != 503
+            shed = runtime.metrics.registry.get_sample_value("clead_shed_total", {"lane": lane})
+            assert shed == 3
+
+    asyncio.run(scenario())
+    said = [record.getMessage() for record in records]
+    assert said.count("overloaded") == 1
+    # One for what was read and refused for itself, one for what was served.
+    assert said.count("request") == 2

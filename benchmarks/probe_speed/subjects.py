@@ -5,24 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from export.bundle import (
-    Architecture,
-    Bundle,
-    Description,
-    InputSpec,
-    Provenance,
-    ThreatSpec,
-    load_bundle,
-    resolve_bundle,
-    write_bundle,
-)
-from export.exporter import bundle_files
-from export.fold import fold_batch_norm
+from benchmarks.untrained import untrained_bundle
+from export.bundle import Bundle, load_bundle, resolve_bundle
 from export.rebuild import rebuild_module
-from training.networks import build_network
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLED = "clead-cifar10"
@@ -50,30 +37,8 @@ def bundled() -> Subject:
 
 def resnet18(folder: Path, *, classes: tuple[str, ...]) -> Subject:
     """A ResNet-18 for 32x32 images with random weights, exported into `folder`: good for times only."""
-    torch.manual_seed(0)
-    network = fold_batch_norm(build_network("resnet18_cifar", len(classes)))
-    description = Description(
-        name=RESNET,
-        version="1",
-        classes=classes,
-        architecture=Architecture(name="resnet18_cifar"),
-        input=InputSpec(height=32, width=32, resize=32),
-        threat=ThreatSpec(norm="linf", eps=EPS),
-        provenance=Provenance(
-            objective="none",
-            recipe={},
-            dataset="none",
-            seed=0,
-            commit="unknown",
-            created="2026-01-01T00:00:00Z",
-        ),
-        metrics=(),
-        checks=(),
-        evaluation_command="",
-    )
-    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    files = bundle_files(network, description, images=images, labels=torch.arange(6) % len(classes))
-    return _subject(RESNET, write_bundle(folder / RESNET, description, files))
+    bundle = untrained_bundle(folder, name=RESNET, network="resnet18_cifar", classes=classes)
+    return _subject(RESNET, bundle)
 
 
 def _subject(name: str, bundle: Bundle) -> Subject:

@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from benchmarks.server_process import free_port, running
 from benchmarks.serving_load.contestants import (
@@ -21,9 +24,18 @@ from benchmarks.serving_load.contestants import (
 )
 from benchmarks.serving_load.table import Measured, ceilings, rows
 from benchmarks.serving_load.wrk import Load, load, require_wrk
-from export.bundle import resolve_bundle
+from export.bundle import load_bundle, resolve_bundle
 
 CEILING_BATCH = 16
+BUNDLED = "bundled"
+NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]] | None] = MappingProxyType(
+    {
+        BUNDLED: None,
+        "tiny": ("compact_resnet", {"widths": [8, 16], "blocks": [1, 1], "stem_stride": 2}),
+        "resnet18": ("resnet18_cifar", {}),
+    }
+)
+"""What `--model` names: a network of `training.networks` and its options; None for the bundled model."""
 READY_SECONDS = 120
 
 
@@ -31,7 +43,7 @@ def main() -> None:
     """Measure, print each round, and the table at the end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_load", description=__doc__)
     parser.add_argument("image", type=Path, help="a PNG file, posted over and over")
-    parser.add_argument("--bundle", type=Path, help="of a model; by default the bundled one")
+    parser.add_argument("--model", choices=tuple(NETWORKS), default=BUNDLED, help="what all servers compute")
     parser.add_argument("--servers", nargs="+", choices=available(), default=available())
     parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
@@ -39,22 +51,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
-    arguments.bundle = arguments.bundle or resolve_bundle(REPOSITORY / "models", "clead-cifar10")
     require_wrk()
     if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
         parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
     measured: list[Measured] = []
-    for number in range(arguments.rounds):
-        for workers in dict.fromkeys(arguments.workers):
-            measured += _round(number, workers, arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments.bundle = _bundle(arguments.model, Path(folder))
+        for number in range(arguments.rounds):
+            for workers in dict.fromkeys(arguments.workers):
+                measured += _round(number, workers, arguments)
     _print_table(measured, reference=STOCK if STOCK in arguments.servers else arguments.servers[0])
     if arguments.json is not None:
         document = json.dumps([asdict(one) for one in measured], indent=2)
         arguments.json.write_text(document + "\n", encoding="utf-8")
 
 
+def _bundle(model: str, folder: Path) -> Path:
+    bundled = load_bundle(resolve_bundle(REPOSITORY / "models", "clead-cifar10"))
+    if (network := NETWORKS[model]) is None:
+        return bundled.path.resolve()
+    # Exporting takes torch, which the bundled model does without.
+    from benchmarks.untrained import untrained_bundle
+
+    name, options = network
+    classes = bundled.manifest.classes
+    bundle = untrained_bundle(folder, name=model, network=name, classes=classes, options=options)
+    return bundle.path.resolve()
+
+
 def _round(number: int, workers: int, arguments: argparse.Namespace) -> Iterator[Measured]:
-    image, bundle = arguments.image.read_bytes(), arguments.bundle.resolve()
+    image, bundle = arguments.image.read_bytes(), arguments.bundle
     threads = max(1, (os.cpu_count() or 1) // workers)
     for name in arguments.servers:
         loads = _loads(name, image, bundle, workers, threads, arguments)

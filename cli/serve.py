@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,18 +35,48 @@ _PATIENCE_S = 30.0
 def serve(*, quiet: bool, **options: object) -> None:
     """Serve the models over HTTP (`bentoml serve`) until Ctrl-C or SIGTERM.
 
+    Then the server drains: it is not ready any more, finishes what it has begun, and ends. A second Ctrl-C
+    ends it at once.
+
     Every other setting is a CLEAD_* environment variable or stands in clead.toml; options here win over both.
     """
+    from serving.drain import drain_server, end_draining
+    from serving.settings import PREFIX
+
     environment, settings = settings_with(options)
     environment |= _for_another_folder(settings)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(_project_root())]
     command += ["--host", settings.host, "--port", str(settings.port)]
 
+    been_ready = threading.Event()
+
     def watch(ended: threading.Event) -> None:
-        if _ready(settings.host, settings.port, ended) and not quiet:
+        if not _ready(settings.host, settings.port, ended):
+            return
+        been_ready.set()
+        if not quiet:
             click.echo(what_to_try(settings.host, settings.port, probe=settings.probe), err=True)
 
-    sys.exit(run_child(command, environment=environment, watch=watch))
+    with tempfile.TemporaryDirectory(prefix="clead-drain-") as folder:
+        file = (settings.drain_file or Path(folder) / "drain").resolve()
+
+        def drain(ended: threading.Event) -> None:
+            # Nobody sends work to a server that has never been ready.
+            if not (settings.drain_ms and been_ready.is_set()):
+                return
+            if not quiet:
+                click.echo("The server drains. Ctrl-C again ends it at once.", err=True)
+            try:
+                drain_server(
+                    file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.transport_timeout_s
+                )
+            except OSError as error:
+                click.echo(f"the server ends without draining: {error}", err=True)
+
+        environment |= {PREFIX + "DRAIN_FILE": str(file)}
+        code = run_child(command, environment=environment, watch=watch, before_stop=drain)
+        end_draining(file)
+    sys.exit(code)
 
 
 def what_to_try(host: str, port: int, *, probe: bool) -> str:

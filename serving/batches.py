@@ -149,15 +149,23 @@ class BatchThreads:
         self._threads.append(thread)
 
     def _run(self) -> None:
-        while (first := self._first()) is not None:
-            taken: list[_Waiting] = []
-            try:
-                self._compute(first, taken)
-            # This thread has to live: what it cannot do for one batch, it may be able to do for the next.
-            except Exception as error:
-                for one in taken:
-                    if not one.future.done():
-                        one.future.set_exception(error)
+        while self._compute_next():
+            pass
+
+    def _compute_next(self) -> bool:
+        # A function of its own, so that a thread that waits holds neither images nor a model.
+        first = self._first()
+        if first is None:
+            return False
+        taken: list[_Waiting] = []
+        try:
+            self._compute(first, taken)
+        # This thread has to live: what it cannot do for one batch, it may be able to do for the next.
+        except Exception as error:
+            for one in taken:
+                if not one.future.done():
+                    one.future.set_exception(error)
+        return True
 
     def _compute(self, first: _Waiting, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with `first`; `taken` holds from then on whoever waits for it."""

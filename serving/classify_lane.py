@@ -12,6 +12,7 @@ from serving.batches import Classification
 from serving.lanes import Place
 from serving.models import Model
 from serving.runtime import runtime_of
+from serving.tracing import trace_of
 
 T = TypeVar("T")
 Late: TypeAlias = Callable[[], bool]
@@ -36,8 +37,8 @@ async def classify_in_time(
     deadline = runtime.classify_deadline()
     model = await runtime.model(reference, deadline=deadline)
     request.state.model = model.identity
-    answer: T = await place.run(
-        job(model, lambda: time.monotonic() >= deadline),
-        deadline_s=max(0.0, deadline - time.monotonic()),
-    )
+    classification = job(model, lambda: time.monotonic() >= deadline)
+    if (trace := trace_of(request.scope)) is not None:
+        classification = trace.classification(classification)
+    answer: T = await place.run(classification, deadline_s=max(0.0, deadline - time.monotonic()))
     return answer

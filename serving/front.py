@@ -20,6 +20,7 @@ from serving.audit import open_record, write_record
 from serving.problems import MISTAKE, Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime
+from serving.tracing import trace_id, trace_of
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
@@ -51,7 +52,12 @@ class Front:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         open_record(scope)
+        if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
+            self.runtime.tracing.begin(scope)
         added = [(b"x-request-id", request_id.encode())]
+        if self.runtime.drain.begun:
+            # The client connects anew, to a server that stays.
+            added.append((b"connection", b"close"))
         status, shed = 0, False
 
         async def sending(message: Message) -> None:
@@ -109,6 +115,8 @@ class Front:
         self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()
         self.runtime.metrics.seconds.labels(route=route).observe(seconds)
         write_record(scope, status=status, seconds=seconds)
+        if (trace := trace_of(scope)) is not None:
+            trace.end(route=route, status=status)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         if not self.runtime.settings.access_log or (scope["path"] in QUIET_PATHS and status < 400):
@@ -116,6 +124,7 @@ class Front:
         key = scope["state"].get("key")
         fields = {
             "request_id": scope["state"]["request_id"],
+            "trace_id": trace_id(scope),
             "key": key.name if key else None,
             "method": scope["method"],
             "path": scope["path"],

@@ -78,6 +78,8 @@ class Lane(Generic[Job]):
         self.name = name
         self.capacity = places
         self.admitted = 0
+        self.closed_because: str | None = None
+        """Why no job is admitted any more; None while jobs are."""
         self._workers = workers
         self._on_refusal = on_refusal
         self._on_change = on_change
@@ -88,13 +90,16 @@ class Lane(Generic[Job]):
         """Takes a place in the lane, to be used as a context manager.
 
         Raises:
-            Problem: overloaded, with Retry-After, when all places are taken.
+            Problem: overloaded, with Retry-After, when all places are taken; not_ready when the lane is
+                closed.
         """
         self.check_room()
         return Place(self)
 
     def check_room(self) -> None:
-        """Raises Problem overloaded, with Retry-After, when all places are taken."""
+        """Raises Problem overloaded, with Retry-After, when all places are taken; not_ready when closed."""
+        if self.closed_because is not None:
+            raise Problem("not_ready", self.closed_because, headers={"Retry-After": "1"})
         if self.admitted < self.capacity:
             return
         self._on_refusal()

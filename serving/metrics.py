@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import (
@@ -26,6 +27,7 @@ class Metrics:
     """The metrics of one worker. All workers write into one folder, which `exposition` sums."""
 
     def __init__(self) -> None:
+        self._shown: set[Gauge] = set()
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "clead_requests", "Answers by route and status.", ["route", "status"], registry=self.registry
@@ -69,27 +71,46 @@ class Metrics:
             "clead_probe_gradient_evaluations", "Gradients computed for probes.", registry=self.registry
         )
         self.model = Gauge(
-            "clead_model_info", "1 for each model that was loaded.", ["name", "version", "sha256"],
+            "clead_model_info", "1 for each model in memory, 0 for one that was.",
+            ["name", "version", "sha256"],
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
         self.engine = Gauge(
-            "clead_engine_info", "1 for the engine that runs a model.",
+            "clead_engine_info", "1 for the engine that runs a model, 0 once it has ended.",
             ["model", "engine", "provider", "device", "version", "unused_gpu"],
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
+        self.refused_version = Gauge(
+            "clead_model_refused", "1 for a version in the models folder that is not served, else 0.",
+            ["model"], multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.draining = Gauge(
+            "clead_draining", "1 once the server is about to stop.",
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
 
-    def model_loaded(self, model: Model) -> None:
-        """Says which model was loaded, and what runs it."""
-        identity, info = model.identity, model.info
-        self.model.labels(**identity).set(1)
-        self.engine.labels(
-            model=f"{identity['name']}/{identity['version']}",
-            engine=info.engine,
-            provider=info.provider,
-            device=info.device,
-            version=info.version,
-            unused_gpu=str(info.unused_gpu).lower(),
-        ).set(1)
+    def show_models(self, loaded: Iterable[Model], *, refused: Iterable[str]) -> None:
+        """Says which models are in memory and what runs them, and which `name/version` are refused."""
+        shown = {self.refused_version.labels(model=ref) for ref in refused}
+        for model in loaded:
+            identity, info = model.identity, model.info
+            shown.add(self.model.labels(**identity))
+            shown.add(
+                self.engine.labels(
+                    model=f"{identity['name']}/{identity['version']}",
+                    engine=info.engine,
+                    provider=info.provider,
+                    device=info.device,
+                    version=info.version,
+                    unused_gpu=str(info.unused_gpu).lower(),
+                )
+            )
+        # Removing a label is not possible where several processes write.
+        for gauge in self._shown - shown:
+            gauge.set(0)
+        for gauge in shown - self._shown:
+            gauge.set(1)
+        self._shown = shown
 
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""

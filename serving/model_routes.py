@@ -9,18 +9,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from export.bundle import BundleError
-from serving.models import ModelRegistry, identity_of
+from serving.models import identity_of
 from serving.problems import Problem
+from serving.registry import ModelRegistry
 from serving.runtime import runtime_of
 
 
 class ListedModel(TypedDict):
-    """One bundle of the folder. `error` says why it cannot be served; then there is no sha256."""
+    """One bundle of the folder.
+
+    Attributes:
+        sha256: None for a bundle that is damaged.
+        loaded: whether the worker that answers has it in memory.
+        current: whether that worker answers with it when a request asks for the name alone.
+        error: why it cannot be served.
+    """
 
     name: str
     version: str
     sha256: str | None
     loaded: bool
+    current: bool
     error: str | None
 
 
@@ -44,18 +53,23 @@ def reference_in_path(request: Request) -> str:
 
 def listed_models(registry: ModelRegistry) -> list[ListedModel]:
     """Every bundle of the folder; those that nobody has asked for yet are verified now."""
-    loaded = registry.in_memory()
+    loaded, current, refused = registry.in_memory(), registry.current().values(), registry.refused()
     listed = []
     for ref in registry.references():
         reference = f"{ref.name}/{ref.version}"
-        sha256, error = None, None
+        sha256, error = None, refused.get(reference)
         try:
             sha256 = registry.bundle(reference).sha256
         except Problem as problem:
             error = problem.detail
         listed.append(
             ListedModel(
-                name=ref.name, version=ref.version, sha256=sha256, loaded=reference in loaded, error=error
+                name=ref.name,
+                version=ref.version,
+                sha256=sha256,
+                loaded=reference in loaded,
+                current=reference in current,
+                error=error,
             )
         )
     return listed

@@ -27,7 +27,8 @@ from serving.inference_request import (
     read_json,
 )
 from serving.model_routes import listed_models, reference_in_path
-from serving.models import Model, ModelRegistry, identity_of
+from serving.models import Model, identity_of
+from serving.registry import ModelRegistry
 from serving.runtime import runtime_of
 from serving.status_routes import livez, readyz
 from serving.tensors import DATATYPE, INPUT, OUTPUT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import select
 import subprocess
 import sys
@@ -29,6 +28,8 @@ GRACE_S = 10.0
 """What a probe may take beyond its deadline, to finish the step it is in and to confirm what it found."""
 KILL_S = 10.0
 """A process that has not ended its step so long after it was told to is killed."""
+LOAD_S = 600.0
+"""One that has not got a model ready by then is killed."""
 _MODULE = "serving.probe_worker"
 _HOME = Path(__file__).resolve().parents[1]
 _LOG = logging.getLogger(LOGGER)
@@ -57,9 +58,21 @@ class ProbeProcess:
         return None if self._process is None else self._process.pid
 
     def load(self, bundle: Bundle) -> None:
-        """Lets it get a model ready, without waiting for it."""
-        with contextlib.suppress(OSError):
-            self._send({"kind": "load", **_named(bundle)})
+        """Has it get a model ready.
+
+        Raises:
+            Problem: model_unavailable: it cannot be used; engine_failed: the process did not get that far.
+        """
+        try:
+            self._answer({"kind": "load", **_named(bundle)}, limit=LOAD_S)
+        except (EngineError, MistakeError) as error:
+            raise Problem("engine_failed", str(error)) from error
+
+    def forget(self, bundle: Bundle) -> None:
+        """Has it release a model, if it has one."""
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._send({"kind": "forget", **_named(bundle)})
 
     def run(
         self, job: ProbeJob, *, cancelled: Callable[[], bool], progress: OnProgress | None = None
@@ -80,8 +93,20 @@ class ProbeProcess:
             "deadline": job.deadline,
         }
         limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S + KILL_S
+        return self._answer(head, job.data, limit=limit, cancelled=cancelled, progress=progress)
+
+    def _answer(
+        self,
+        head: Mapping[str, Any],
+        body: bytes = b"",
+        *,
+        limit: float,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: OnProgress | None = None,
+    ) -> Mapping[str, Any]:
+        """What the process makes of a message, within `limit` seconds."""
         try:
-            answers = self._sent(head, job.data, limit=limit)
+            answers = self._sent(head, body, limit=limit)
             # A process that no longer reads or writes cannot be told anything.
             with _after(limit, self._kill):
                 return self._report(answers, cancelled, progress)
@@ -89,11 +114,7 @@ class ProbeProcess:
             raise
         except (OSError, EOFError) as error:
             self._discard()
-            raise Problem(
-                "engine_failed",
-                "the process that probes has ended, and is replaced: try again",
-                headers={"Retry-After": "1"},
-            ) from error
+            raise process_ended() from error
         # Whatever it was: an answer that nobody has read would be taken for that to the next job.
         except BaseException:
             self._discard()
@@ -186,6 +207,8 @@ class ProbeProcess:
             match head["kind"]:
                 case "progress" if progress is not None:
                     progress(head["state"])
+                case "loaded":
+                    return {}
                 case "report":
                     report: Mapping[str, Any] = head["report"]
                     return report
@@ -197,49 +220,17 @@ class ProbeProcess:
                     raise MistakeError("the process that probes made a mistake, which it has logged")
 
 
-class ProbeProcesses:
-    """As many processes as probes may run at the same time. Safe to use from as many threads."""
-
-    def __init__(self, settings: Settings, *, count: int, on_end: Callable[[], None] = lambda: None) -> None:
-        self.count = count
-        self._everyone = [ProbeProcess(settings, on_end=on_end) for _ in range(count)]
-        self._idle: queue.SimpleQueue[ProbeProcess] = queue.SimpleQueue()
-        for process in self._everyone:
-            self._idle.put(process)
-
-    def load(self, bundle: Bundle) -> None:
-        """Starts those that are idle, and lets them get a model ready."""
-        # Whoever is done goes to the end of the queue.
-        for _ in self._everyone:
-            with self._one() as process:
-                process.load(bundle)
-
-    def run(
-        self, job: ProbeJob, *, cancelled: Callable[[], bool], progress: OnProgress | None = None
-    ) -> Mapping[str, Any]:
-        """As `ProbeProcess.run`, in one that is idle; waits for one if there is none."""
-        with self._one() as process:
-            return process.run(job, cancelled=cancelled, progress=progress)
-
-    def close(self) -> None:
-        """Ends all processes at once and for good, whatever they do."""
-        for process in self._everyone:
-            process.stop()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._idle.get_nowait().close()
-
-    @contextlib.contextmanager
-    def _one(self) -> Iterator[ProbeProcess]:
-        process = self._idle.get()
-        try:
-            yield process
-        finally:
-            self._idle.put(process)
-
-
 def _named(bundle: Bundle) -> Mapping[str, str]:
     return {"bundle": str(bundle.path.resolve()), "sha256": bundle.sha256}
+
+
+def process_ended() -> Problem:
+    """What a job gets whose process has ended."""
+    return Problem(
+        "engine_failed",
+        "the process that probes has ended, and is replaced: try again",
+        headers={"Retry-After": "1"},
+    )
 
 
 @contextlib.contextmanager

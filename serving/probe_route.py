@@ -28,6 +28,7 @@ from serving.probe_process import GRACE_S
 from serving.problems import MISTAKE, Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime, runtime_of
+from serving.tracing import trace_of
 
 EVENT_STREAM = "text/event-stream"
 _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -125,7 +126,9 @@ async def _watched(
     watcher = asyncio.create_task(_until_disconnect(request, gone))
     try:
         limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S
-        attack = partial(runtime.probes.run, job, cancelled=gone.is_set, progress=progress)
+        attack: Callable[[], Any] = partial(runtime.probes.run, job, cancelled=gone.is_set, progress=progress)
+        if (trace := trace_of(request.scope)) is not None:
+            attack = trace.call(attack)
         report: Mapping[str, Any] = await place.run(attack, deadline_s=limit)
         if gone.is_set():
             raise ClientDisconnect

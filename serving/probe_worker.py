@@ -1,8 +1,9 @@
 """The process that probes for a worker, at a lower priority: a worker starts it and speaks to it over pipes.
 
-Standard input brings messages (`serving.frames`): the settings, then `load` and `probe`, and `cancel` while
-a probe runs. Each `probe` is answered on standard output by any number of `progress` and one of `report`,
-`problem`, `engine_error` and `mistake`. When standard input ends, so does the process.
+Standard input brings messages (`serving.frames`): the settings, then `load`, `probe` and `forget`, and
+`cancel` while a probe runs. Each `load` is answered on standard output by `loaded`, each `probe` by any
+number of `progress` and one `report`, and either may be by `problem`, `engine_error` or `mistake` instead.
+When standard input ends, so does the process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import queue
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,19 @@ class Prober:
         self._models: OrderedDict[tuple[str, str], Model] = OrderedDict()
 
     def load(self, head: Mapping[str, Any]) -> None:
-        """Gets a model ready before it is asked for; if it cannot be loaded, the first probe will say so."""
-        with contextlib.suppress(Problem):
+        """Gets a model ready before it is asked for, and answers whether it is."""
+        with self._answering():
             self._model(head["bundle"], head["sha256"])
+            self._answer("loaded")
+
+    def forget(self, head: Mapping[str, Any]) -> None:
+        """Releases a model; there is no answer."""
+        if (model := self._models.pop((head["bundle"], head["sha256"]), None)) is not None:
+            model.engine.close()
 
     def probe(self, head: Mapping[str, Any], data: bytes) -> None:
         """Probes, and writes the answer whatever happens."""
-        try:
+        with self._answering():
             job = ProbeJob(
                 model=self._model(head["bundle"], head["sha256"]),
                 data=data,
@@ -63,17 +70,21 @@ class Prober:
                 max_pixels=head["max_pixels"],
                 deadline=head["deadline"],
             )
-            report = job.run(cancelled=self._cancelled.is_set, progress=self._tell)
+            self._answer("report", report=job.run(cancelled=self._cancelled.is_set, progress=self._tell))
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Has every error become the answer."""
+        try:
+            yield
         except Problem as problem:
             self._answer("problem", problem=problem.to_dict())
         except EngineError as error:
             self._answer("engine_error", detail=str(error))
         # Whatever it is, the worker has to hear of it, and the next probe must find this process alive.
         except Exception:
-            _LOG.exception("unexpected error in a probe")
+            _LOG.exception("unexpected error in the process that probes")
             self._answer("mistake")
-        else:
-            self._answer("report", report=report)
 
     def _tell(self, state: Mapping[str, Any]) -> None:
         self._answer("progress", state=state)
@@ -128,10 +139,13 @@ def main() -> None:
     prober = Prober(settings, answers=answers, cancelled=cancelled)
     while True:
         head, data = jobs.get()
-        if head["kind"] == "load":
-            prober.load(head)
-        else:
-            prober.probe(head, data)
+        match head["kind"]:
+            case "load":
+                prober.load(head)
+            case "forget":
+                prober.forget(head)
+            case _:
+                prober.probe(head, data)
 
 
 def _listen(jobs: queue.SimpleQueue[tuple[dict[str, Any], bytes]], cancelled: threading.Event) -> None:

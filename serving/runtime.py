@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +17,24 @@ from starlette.requests import Request
 
 from serving.access import load_access
 from serving.batches import BatchThreads, Classification
+from serving.drain import LOOK_S, Drain
 from serving.engine_start import start_engine
 from serving.images import settle_warnings
 from serving.lanes import Job, JobThreads, Lane, Workers
 from serving.metrics import Metrics, forget_dead_workers
-from serving.models import RETRY_S, Model, ModelRegistry, warm_up
-from serving.probe_process import ProbeProcesses
+from serving.models import Model
+from serving.probe_processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
 from serving.refusals import RefusalLog
+from serving.registry import ModelRegistry
 from serving.request_log import LOGGER, configure_logging
 from serving.settings import Settings
+from serving.tracing import Tracing, load_tracing
+from serving.verified_bundles import RETRY_S
 
+FOLLOW_S = 1.0
+"""Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""
+DRAINING = "the server is draining: it is about to stop"
 SWITCH_INTERVAL_S = 0.0005
 """A tenth of Python's default. After a system call the event loop waits so long for a thread that decodes to
 let go of the interpreter, several times in each request; it is felt most when many requests are refused."""
@@ -52,20 +62,26 @@ class Runtime:
             on_end=self.metrics.probe_processes_ended.inc,
         )
         self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
+        self.drain = Drain(settings.drain_file, grace_s=settings.drain_ms / 1000)
+        self.tracing: Tracing | None = None
         self.not_ready: str | None = "the default model is being loaded"
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
+        # Apart from the loader: nobody waits for what is got ready in here.
+        self._follower = ThreadPoolExecutor(1, thread_name_prefix="clead-follow")
         self._tasks: list[asyncio.Task[None]] = []
         self._attempted = asyncio.Event()
+        self._showing = threading.Lock()
 
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging()
         settle_warnings()
         forget_dead_workers()
+        self.tracing = load_tracing(os.environ)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._tasks = [
-            asyncio.create_task(self._load_default()),
-            asyncio.create_task(self.access.watch()),
+            asyncio.create_task(task())
+            for task in (self._load_default, self.access.watch, self._watch_drain, self._follow_models)
         ]
 
     async def stop(self) -> None:
@@ -76,8 +92,13 @@ class Runtime:
             lane.close()
         self.probes.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
+        self._follower.shutdown(wait=True, cancel_futures=True)
         self.registry.close()
         self.access.close()
+        self.drain.close()
+        if self.tracing is not None:
+            # Without the event loop, for whoever takes the spans may keep one waiting.
+            await asyncio.to_thread(self.tracing.close)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
         """The lane in which a request will need a place; None for those that need none."""
@@ -88,7 +109,14 @@ class Runtime:
         return self.probe_lane if path == "/probe" else None
 
     def check_ready(self) -> None:
-        """Raises Problem not_ready until the default model has answered its warm-up."""
+        """Raises Problem not_ready until the default model has answered its warm-up, and once the server is
+        about to stop.
+        """
+        if self.drain.begun:
+            raise Problem("not_ready", DRAINING, headers={"Retry-After": "1"})
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
         if self.not_ready is not None:
             raise Problem("not_ready", self.not_ready, headers={"Retry-After": "1"})
 
@@ -112,14 +140,14 @@ class Runtime:
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self._attempted.wait()
-                self.check_ready()
+                self._check_loaded()
                 model = self.registry.loaded(reference)
                 if model is None:
                     loop = asyncio.get_running_loop()
                     model = await loop.run_in_executor(self._loader, self._load, reference)
                 return model
         except TimeoutError:
-            self.check_ready()
+            self._check_loaded()
             raise deadline_exceeded("the model was not loaded before the deadline") from None
 
     def _classify_lane(self) -> Lane[Classification[Any]]:
@@ -155,9 +183,12 @@ class Runtime:
 
     def _load(self, reference: str | None) -> Model:
         model = self.registry.get(reference)
-        warm_up(model, with_gradient=False)
-        self.metrics.model_loaded(model)
+        self._show_models()
         return model
+
+    def _show_models(self) -> None:
+        with self._showing:
+            self.metrics.show_models(self.registry.in_memory().values(), refused=self.registry.refused())
 
     async def _load_default(self) -> None:
         # An engine may be busy, or come up later than this server.
@@ -166,6 +197,11 @@ class Runtime:
             self._attempted.set()
             if self.not_ready is not None:
                 await asyncio.sleep(RETRY_S)
+        with contextlib.suppress(Problem):
+            # If it cannot be probed, the first probe will say so.
+            model = self.registry.loaded(None)
+            if model is not None:
+                await self._following(self._load_for_probes, model)
 
     def _try_default(self) -> None:
         logger = logging.getLogger(LOGGER)
@@ -180,8 +216,6 @@ class Runtime:
             self.not_ready = reason
             return
         self.not_ready = None
-        if self.settings.probe:
-            self.probes.load(model.bundle)
         info = model.info
         logger.info(
             "ready",
@@ -189,6 +223,37 @@ class Runtime:
         )
         if info.unused_gpu:
             logger.warning("a faster engine is not used: %s", info.reason)
+
+    def _load_for_probes(self, model: Model) -> None:
+        if self.settings.probe:
+            self.probes.load(model.bundle)
+
+    async def _follow_models(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            await self._following(self._follow_once)
+
+    async def _following(self, work: Callable[..., None], *arguments: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._follower, work, *arguments)
+
+    def _follow_once(self) -> None:
+        try:
+            replaced = self.registry.follow(self._load_for_probes)
+            for model in replaced:
+                self.probes.forget(model.bundle)
+            self._show_models()
+        # A mistake of ours must not end the looking, nor the server that goes on as before.
+        except Exception:
+            logging.getLogger(LOGGER).exception("the models folder cannot be followed")
+
+    async def _watch_drain(self) -> None:
+        lanes = (self.classify_lane, self.probe_lane)
+        while self.settings.drain_file is not None:
+            self.drain.look(busy=any(lane.admitted for lane in lanes))
+            self.metrics.draining.set(self.drain.begun)
+            for lane in lanes:
+                lane.closed_because = DRAINING if self.drain.over else None
+            await asyncio.sleep(LOOK_S)
 
 
 def runtime_of(request: Request) -> Runtime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import bentoml
 import click
 from bentoml.exceptions import BentoMLConfigException
@@ -10,11 +12,12 @@ from engines.engine import EngineError
 from export.bundle import BundleError, load_bundle, resolve_bundle
 from serving.access import check_binding, load_access
 from serving.application import build_application
+from serving.drain import end_draining
 from serving.engine_check import check_engine_apart
 from serving.front import Front
 from serving.models import default_reference
 from serving.runtime import Runtime
-from serving.settings import Settings, SettingsError, load_settings
+from serving.settings import PREFIX, Settings, SettingsError, load_settings
 from serving.shared_folder import make_shared_folder
 
 
@@ -49,17 +52,25 @@ class ImageClassifier:
 
         Raises:
             BentoMLConfigException: a public address without keys, a default model that is missing or damaged,
-                or a strict engine that would not be the one asked for.
+                a strict engine that would not be the one asked for, or a disk that refuses.
         """
         try:
             check_binding(SETTINGS, host=_host_asked_for(), has_keys=RUNTIME.access.asks_for_keys)
-            load_bundle(resolve_bundle(SETTINGS.models_dir, default_reference(SETTINGS)))
+            default = default_reference(SETTINGS)
+            load_bundle(resolve_bundle(SETTINGS.models_dir, default))
+            # Of a worker that starts when more models lie in the folder, too.
+            os.environ[PREFIX + "DEFAULT_MODEL"] = default
+            # Where its image sets this, BentoML replaces no worker that dies until the last one has.
+            os.environ.pop("BENTOML_CONTAINERIZED", None)
             if SETTINGS.engine_strict:
                 check_engine_apart()
+            if SETTINGS.drain_file is not None:
+                # One that an earlier server has left would have this one drain from its first moment.
+                end_draining(SETTINGS.drain_file)
             make_shared_folder()
             # Leaves a copy of the keys in the folder: a worker may have to start while the file is broken.
             load_access(SETTINGS)
-        except (SettingsError, BundleError, EngineError) as error:
+        except (SettingsError, BundleError, EngineError, OSError) as error:
             raise BentoMLConfigException(str(error)) from None
 
 

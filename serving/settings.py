@@ -167,6 +167,17 @@ class Settings(BaseModel):
         ge=10,
         description="Most samples, one forward pass each, that the certificate of a probe may ask for.",
     )
+    drain_ms: int = Field(
+        default=3000,
+        ge=0,
+        le=3_600_000,
+        description="Time from the beginning of draining until new work is refused; with 0, `clead serve` "
+        "passes SIGTERM on at once.",
+    )
+    drain_file: Annotated[Path | None, Optional_] = Field(
+        default=None,
+        description="File that makes the server drain while it exists. `clead serve` needs none to be named.",
+    )
     access_log: bool = Field(
         default=True, description="One JSON line per request on standard error (not for health and metrics)."
     )
@@ -248,7 +259,7 @@ def _from_file(named: str | None, directory: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
     check_names(values, set(Settings.model_fields), source=str(path), error=SettingsError)
-    for name in ("models_dir", "keys_file"):
+    for name in ("models_dir", "keys_file", "drain_file"):
         if isinstance(values.get(name), str) and values[name]:
             values[name] = path.resolve().parent / values[name]
     return values

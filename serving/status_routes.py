@@ -19,8 +19,8 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The default model has been loaded and warmed up in the worker that answers, which engine runs it, and
-    why nothing faster does.
+    """The default model has been loaded and warmed up in the worker that answers, which engine runs it, why
+    nothing faster does, and which versions in the models folder are not served.
     """
     runtime = runtime_of(request)
     runtime.check_ready()
@@ -34,6 +34,9 @@ async def readyz(request: Request) -> Response:
             "probe": runtime.settings.probe,
             "worker": os.getpid(),
             "workers": runtime.settings.workers,
+            "refused": [
+                {"model": model, "reason": reason} for model, reason in runtime.registry.refused().items()
+            ],
         }
     )
 

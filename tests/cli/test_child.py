@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 PARENT = """
 import os, sys
 from cli.child import run_child
-sys.exit(run_child([sys.executable, "-u", "-c", {child!r}], environment=os.environ, watch=lambda ended: None))
+sys.exit(run_child([sys.executable, "-u", "-c", {child!r}], environment=os.environ, {options}))
 """
 CATCHING = """
 import signal, sys
@@ -24,13 +24,21 @@ signal.signal({signal}, lambda *_: sys.exit(7))
 print("up")
 signal.pause()
 """
+SLEEPING_WITH_A_CHILD = """
+import os, signal
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+if not os.fork():
+    os.setsid()
+    print("up")
+signal.pause()
+"""
 SLEEPING = "import os, signal\nprint(os.getpid())\nsignal.pause()"
 
 
-def _parent(child: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(child=child)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+def _parent(child: str, options: str = "watch=lambda ended: None") -> subprocess.Popen[str]:
+    code = PARENT.format(child=child, options=options)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
@@ -51,6 +59,31 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
 def test_a_child_ended_by_a_signal_gives_128_and_its_number() -> None:
     with _parent("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as parent:
         assert parent.wait(timeout=60) == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descendants are found as Linux lists them")
+def test_a_second_ctrl_c_ends_everything_at_once() -> None:
+    with _parent(SLEEPING_WITH_A_CHILD) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        parent.send_signal(signal.SIGTERM)
+        parent.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            parent.wait(timeout=0.5)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(timeout=60) == 128 + signal.SIGKILL
+        # Whoever is left would hold the other end of this pipe.
+        assert parent.stdout.read() == ""
+
+
+def test_a_stop_is_passed_on_once_what_comes_before_it_is_done() -> None:
+    before = "watch=lambda ended: None, before_stop=lambda ended: print('before', flush=True)"
+    with _parent(CATCHING.format(signal=int(signal.SIGTERM)), options=before) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        parent.send_signal(signal.SIGTERM)
+        assert parent.stdout.readline() == "before\n"
+        assert parent.wait(timeout=60) == 7
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")

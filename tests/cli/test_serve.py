@@ -43,7 +43,9 @@ def test_it_serves_from_any_folder_and_ends_on_sigterm(
     color_models: Path, reddish: Path, tmp_path: Path
 ) -> None:
     # A settings file and a relative path in the folder where the command is given count for the workers too.
-    (tmp_path / "clead.toml").write_text("max_images = 3\naccess_log = false\n", encoding="utf-8")
+    (tmp_path / "clead.toml").write_text(
+        "max_images = 3\naccess_log = false\ndrain_ms = 300\n", encoding="utf-8"
+    )
     port, log = free_port(), tmp_path / "log"
     models = os.path.relpath(color_models, tmp_path)
     process = _start(tmp_path, ["--port", str(port), "--models-dir", models, "--model", "colors/1"], log)

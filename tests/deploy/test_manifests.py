@@ -15,7 +15,7 @@ from serving.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 VERSIONS = ("1.30", "1.37")
-"""The oldest in which a preStop hook can sleep, and the newest known."""
+"""The oldest and the newest known."""
 
 
 def _documents(folder: str) -> list[dict[str, Any]]:
@@ -88,8 +88,10 @@ def test_a_pod_has_time_to_finish(name: str, tmp_path: Path) -> None:
     longest = settings.body_deadline_ms + (
         settings.probe_max_deadline_ms if settings.probe else settings.classify_deadline_ms
     )
-    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod["terminationGracePeriodSeconds"] >= pause + longest / 1000
+    assert settings.drain_file is not None
+    hook = container["lifecycle"]["preStop"]["exec"]["command"][-1]
+    assert hook == f'touch "$CLEAD_DRAIN_FILE" && sleep {settings.drain_ms // 1000}'
+    assert pod["terminationGracePeriodSeconds"] >= (settings.drain_ms + longest) / 1000
 
 
 def test_the_autoscalers_ask_for_metrics_that_exist() -> None:

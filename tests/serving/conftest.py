@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -78,15 +78,16 @@ def running_server(
     settings: Mapping[str, str],
     *,
     target: str = "serving.service:Service",
+    command: Sequence[str] = (),
     directory: Path = ROOT,
     path: str = "/readyz",
 ) -> Iterator[Server]:
-    """`bentoml serve TARGET` in `directory`; `path` answers 200 when this yields."""
+    """`bentoml serve TARGET`, or another command, in `directory`; `path` answers 200 when this yields."""
     port = free_port()
     home.mkdir(exist_ok=True)
     log = home / f"server-{port}.log"
     environment = clean_environment(home, {"CLEAD_PORT": str(port), **settings})
-    command = [sys.executable, "-m", "bentoml", "serve", target]
+    command = command or [sys.executable, "-m", "bentoml", "serve", target]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT

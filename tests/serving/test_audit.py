@@ -17,7 +17,7 @@ from starlette.types import Message, Scope
 from engines.engine import EngineError
 from serving.application import build_application
 from serving.front import Front
-from serving.probe_process import ProbeProcesses
+from serving.probe_processes import ProbeProcesses
 from serving.request_log import JsonLines
 from serving.runtime import Runtime
 from serving.settings import Settings

@@ -196,7 +196,14 @@ def test_models_and_cards(client: Client, models_dir: Path) -> None:
 
     assert listed["default"] == "colors"
     assert listed["models"] == [
-        {"name": "colors", "version": "1", "sha256": sha256, "loaded": True, "error": None}
+        {
+            "name": "colors",
+            "version": "1",
+            "sha256": sha256,
+            "loaded": True,
+            "current": True,
+            "error": None,
+        }
     ]
     assert card["model"] == {"name": "colors", "version": "1", "sha256": sha256}
     assert card["manifest"]["threat"] == {"norm": "linf", "eps": 8 / 255}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from export.bundle import GRADIENT
 from probes.request import ProbeRequest
 from serving.probe_job import ProbeJob
 from serving.probe_process import ProbeProcess
 from serving.problems import Problem
 from serving.settings import Settings
 from tests.serving import pictures
+from tests.serving.color_bundle import write_color_bundle
 
 REDDISH = pictures.plain((140, 100, 60))
 REQUEST = ProbeRequest(eps=(0.01, 0.2), steps=5, restarts=1, include=frozenset({"adversarial"}))
@@ -78,6 +81,35 @@ def test_a_bundle_that_was_exchanged_is_not_probed(process: ProbeProcess, job: P
         )
     assert refused.value.code == "model_unavailable" and "colors/1" in refused.value.detail
     assert str(job.model.bundle.path.parents[1]) not in refused.value.detail
+
+
+def test_a_model_is_got_ready_and_forgotten(process: ProbeProcess, job: ProbeJob, tmp_path: Path) -> None:
+    bundle = write_color_bundle(tmp_path)
+    this = dataclasses.replace(job, model=dataclasses.replace(job.model, bundle=bundle))
+    process.load(bundle)
+    bundle.file(GRADIENT).unlink()
+    # From memory, for it was got ready while it was whole.
+    assert process.run(this, cancelled=_never)["verdict"] == "flipped"
+
+    process.forget(bundle)
+    for attempt in (lambda: process.load(bundle), lambda: process.run(this, cancelled=_never)):
+        with pytest.raises(Problem, match=r"gradient\.onnx is missing") as refused:
+            attempt()
+        assert refused.value.code == "model_unavailable"
+
+
+def test_a_process_that_dies_while_it_loads_is_said_and_replaced(
+    process: ProbeProcess, job: ProbeJob
+) -> None:
+    process.run(job, cancelled=_never)
+    os.kill(_pid(process), signal.SIGSTOP)
+    killing = threading.Timer(0.2, os.kill, (_pid(process), signal.SIGKILL))
+    killing.start()
+    with pytest.raises(Problem) as ended:
+        process.load(job.model.bundle)
+    killing.join()
+    assert ended.value.code == "engine_failed"
+    process.load(job.model.bundle)
 
 
 def test_nobody_waits_for_a_cancelled_probe(process: ProbeProcess, job: ProbeJob) -> None:

@@ -20,7 +20,8 @@ from probes.request import ProbeRequest
 from serving import probe_process
 from serving.frames import write_frame
 from serving.probe_job import ProbeJob
-from serving.probe_process import ProbeProcess, ProbeProcesses
+from serving.probe_process import ProbeProcess
+from serving.probe_processes import ProbeProcesses
 from serving.problems import Problem
 from serving.settings import Settings
 from tests.serving import pictures

@@ -18,7 +18,7 @@ from starlette.types import Message, Scope
 
 from serving.application import build_application
 from serving.front import Front
-from serving.probe_process import ProbeProcesses
+from serving.probe_processes import ProbeProcesses
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures

@@ -1,0 +1,89 @@
+"""The file that makes a server drain, as a worker and as whoever stops the server sees it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from serving.drain import Drain, all_finished, begin_draining, drain_server, end_draining
+
+GRACE_S = 60.0
+
+
+def _drain(file: Path | None) -> Drain:
+    return Drain(file, grace_s=GRACE_S)
+
+
+def _age(file: Path, seconds: float) -> None:
+    os.utime(file, (time.time() - seconds,) * 2)
+
+
+def test_nothing_begins_before_there_is_a_file(tmp_path: Path) -> None:
+    for file in (None, tmp_path / "drain", tmp_path / "nowhere" / "drain"):
+        drain = _drain(file)
+        drain.look(busy=True)
+        assert not (drain.begun or drain.over)
+
+
+def test_new_work_is_refused_once_the_grace_is_over(tmp_path: Path) -> None:
+    drain = _drain(file := tmp_path / "drain")
+    begin_draining(file)
+    drain.look(busy=False)
+    assert (drain.begun, drain.over) == (True, False)
+
+    _age(file, GRACE_S)
+    # Who begins again does not prolong it.
+    begin_draining(file)
+    drain.look(busy=False)
+    assert (drain.begun, drain.over) == (True, True)
+
+    end_draining(file)
+    end_draining(file)
+    drain.look(busy=False)
+    assert not (drain.begun or drain.over)
+
+
+def test_all_have_finished_when_no_worker_takes_or_has_work(tmp_path: Path) -> None:
+    file = tmp_path / "drain"
+    begin_draining(file)
+    one, other = _drain(file), _drain(file)
+    for worker in (one, other):
+        worker.look(busy=False)
+    assert not all_finished(file)
+
+    _age(file, GRACE_S)
+    one.look(busy=False)
+    other.look(busy=True)
+    assert not all_finished(file)
+    # A worker that dies holds nothing any more either.
+    other.close()
+    assert all_finished(file)
+    # Nobody keeps the lock that asking takes.
+    other.look(busy=True)
+    assert not all_finished(file)
+    other.close()
+
+
+def test_whoever_stops_the_server_waits_for_its_work_but_not_for_ever(tmp_path: Path) -> None:
+    file = tmp_path / "drain"
+    busy = Drain(file, grace_s=0.0)
+    ended = threading.Event()
+    waiting = threading.Thread(
+        target=drain_server, args=(file, ended), kwargs={"grace_s": 0.0, "limit_s": 60}
+    )
+    waiting.start()
+    while not busy.begun:
+        busy.look(busy=True)
+    waiting.join(1.0)
+    assert waiting.is_alive()
+    busy.look(busy=False)
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+    busy.look(busy=True)
+    drain_server(file, ended, grace_s=0.0, limit_s=0.3)
+    ended.set()
+    drain_server(file, ended, grace_s=60.0, limit_s=60.0)
+    busy.close()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # One's own machine needs no protection from oneself: these replace what limits the server.
 _NO_LIMITS = {
-    "probe": True,
     "probe_max_steps": 100_000,
     "probe_max_restarts": 10_000,
     "probe_max_eps_values": 1_000,
@@ -140,8 +139,9 @@ def probe(
     from cli.output_file import check_outputs
     from cli.probe_one import probe_one
     from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
+    from serving.engine_start import start_engine
     from serving.probe_parameters import probe_request
-    from serving.runtime import Runtime
+    from serving.registry import ModelRegistry
 
     # What can be refused without a model is refused before one is loaded.
     outputs = Outputs(
@@ -156,7 +156,8 @@ def probe(
         {"models_dir": models_dir, "engine": engine, "engine_strict": engine_strict, "triton_url": triton_url}
     )
     settings = settings.model_copy(update=_NO_LIMITS)
-    served = Runtime(settings).registry.get(model)
+    registry = ModelRegistry(settings, lambda bundle: start_engine(bundle, settings, with_gradient=True))
+    served = registry.get(model)
 
     def request_with(more: Mapping[str, str]) -> ProbeRequest:
         return probe_request({**values, **more}, served.bundle.manifest, settings)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.subject import SubjectError, find_subject, is_run
+
+if TYPE_CHECKING:
+    from export.triton_repository import Backend
 
 
 @click.command("triton-repository", short_help="Write a bundle as a model repository for Triton.")
@@ -21,8 +25,23 @@ from cli.subject import SubjectError, find_subject, is_run
 @click.option(
     "--max-batch", default=64, show_default=True, type=click.IntRange(min=1), help="Images a batch."
 )
+@click.option(
+    "--backend",
+    default="onnxruntime",
+    show_default=True,
+    type=click.Choice(["onnxruntime", "python"]),
+    help="What loads the graphs; python for a Triton without the onnxruntime backend.",
+)
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path),
+    help="With --backend python: folder on Triton's machine that ONNX Runtime is installed in. "
+    "[default: this environment's site-packages]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def triton_repository(*, bundle: str, out: Path, max_batch: int, as_json: bool) -> None:
+def triton_repository(
+    *, bundle: str, out: Path, max_batch: int, backend: Backend, packages: Path | None, as_json: bool
+) -> None:
     """Write BUNDLE as a model repository for NVIDIA Triton: the classifier, and the gradient graph beside it.
 
     BUNDLE is its folder, models/NAME (the newest version), or its name.
@@ -33,7 +52,9 @@ def triton_repository(*, bundle: str, out: Path, max_batch: int, as_json: bool) 
     folder = find_subject(bundle)
     if is_run(folder):
         raise SubjectError(f"{folder} is a training run: clead export makes a bundle of it first")
-    classifier, gradient = write_triton_repository(load_bundle(folder), out, max_batch=max_batch)
+    classifier, gradient = write_triton_repository(
+        load_bundle(folder), out, max_batch=max_batch, backend=backend, packages=packages
+    )
     if as_json:
         click.echo(json.dumps({"classifier": str(classifier), "gradient": str(gradient)}, indent=2))
         return

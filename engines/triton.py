@@ -8,6 +8,7 @@ name is noticed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,16 @@ from export.bundle import Bundle
 from probes.arrays import Array
 from probes.classifier import Gradient
 
+_RETRY_PAUSES = (0.1, 0.3)
+"""Seconds before a call that found no server is repeated."""
+_CHANNEL = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # By default a server that comes back after a while is not looked for until two minutes later.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
 _TYPES = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64"}
 
 
@@ -36,9 +47,12 @@ def sha256_parameter(version: str) -> str:
 class TritonEngine:
     """`probes.classifier.Classifier` over NumPy arrays. Thread-safe: each thread has a client of its own.
 
+    A call that finds no server, or one that sheds load (UNAVAILABLE), is repeated shortly after, within the
+    deadline. Whatever else fails is not: it would fail again, or keep a slow server busy.
+
     Args:
         url: host and gRPC port of the server, e.g. `localhost:8001`.
-        deadline: seconds that one call may take, the connection included.
+        deadline: seconds that one call may take, the connection and its repetitions included.
         max_batch: larger batches are sent in pieces; the models' own limit is kept as well.
 
     Raises:
@@ -67,7 +81,7 @@ class TritonEngine:
         models = [self._classifier, *([gradient] if with_gradient else [])]
         self._max_batch = min([max_batch, *(self._check_model(model) for model in models)])
         self._server_version = str(
-            self._call(lambda client: client.get_server_metadata(client_timeout=deadline)).version
+            self._call(lambda client, timeout: client.get_server_metadata(client_timeout=timeout)).version
         )
 
     def logits(self, images: Array) -> Array:
@@ -124,14 +138,14 @@ class TritonEngine:
         """Checks that the server has this bundle as `model`; returns the largest batch that it takes."""
         version = self._version
         if not self._call(
-            lambda client: client.is_model_ready(model, version, client_timeout=self._deadline)
+            lambda client, timeout: client.is_model_ready(model, version, client_timeout=timeout)
         ):
             raise EngineError(
                 f"Triton at {self._url} does not serve {model} version {version}: write it into the server's "
                 "repository with clead triton-repository, and load it"
             )
         config = self._call(
-            lambda client: client.get_model_config(model, version, client_timeout=self._deadline)
+            lambda client, timeout: client.get_model_config(model, version, client_timeout=timeout)
         ).config
         key = sha256_parameter(version)
         sha256 = config.parameters[key].string_value if key in config.parameters else "unknown"
@@ -151,31 +165,46 @@ class TritonEngine:
             tensor.set_data_from_numpy(np.ascontiguousarray(array))
             inputs.append(tensor)
         answer = self._call(
-            lambda client: client.infer(
+            lambda client, timeout: client.infer(
                 model,
                 inputs,
                 model_version=self._version,
                 outputs=[grpc_client.InferRequestedOutput(name) for name in outputs],
-                client_timeout=self._deadline,
+                client_timeout=timeout,
             )
         )
-        arrays = [answer.as_numpy(name) for name in outputs]
+        try:
+            arrays = [answer.as_numpy(name) for name in outputs]
+        except ValueError as error:
+            raise EngineError(
+                f"Triton at {self._url} answered {model} with other values than it announced: {error}; a "
+                "python backend made for NumPy 1 does so with NumPy 2: give the model an older one"
+            ) from error
         missing = [name for name, array in zip(outputs, arrays, strict=True) if array is None]
         if missing:
             raise EngineError(f"Triton at {self._url} answered without {missing} of {model}")
         return arrays
 
-    def _call(self, request: Callable[[grpc_client.InferenceServerClient], Any]) -> Any:
-        try:
-            return request(self._client())
-        except InferenceServerException as error:
-            raise EngineError(f"Triton at {self._url} failed: {error.status()}: {error.message()}") from error
+    def _call(self, request: Callable[[grpc_client.InferenceServerClient, float], Any]) -> Any:
+        """The answer to `request`, which is given a client and the seconds that are left."""
+        end = time.monotonic() + self._deadline
+        pauses = iter(_RETRY_PAUSES)
+        while True:
+            try:
+                return request(self._client(), max(end - time.monotonic(), 0.001))
+            except InferenceServerException as error:
+                pause = next(pauses, self._deadline)
+                if error.status() != "StatusCode.UNAVAILABLE" or time.monotonic() + pause >= end:
+                    raise EngineError(
+                        f"Triton at {self._url} failed: {error.status()}: {error.message()}"
+                    ) from error
+                time.sleep(pause)
 
     def _client(self) -> grpc_client.InferenceServerClient:
         """This thread's client: tritonclient's own are not safe to share between threads."""
         client = getattr(self._clients, "client", None)
         if client is None:
-            client = grpc_client.InferenceServerClient(self._url)
+            client = grpc_client.InferenceServerClient(self._url, channel_args=list(_CHANNEL))
             self._clients.client = client
             with self._lock:
                 self._opened.append(client)

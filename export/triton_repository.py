@@ -1,28 +1,36 @@
 """A Triton model repository from a bundle: the classifier, and the gradient graph with less priority.
 
     <out>/<name>/config.pbtxt, labels.txt, <version>/classifier.onnx, weights.safetensors
-    <out>/<name>-gradient/config.pbtxt, <version>/gradient.onnx, weights.safetensors
+    <out>/<name>-gradient/config.pbtxt, labels.txt, <version>/gradient.onnx, weights.safetensors
 
-Files are those of the bundle, byte for byte. Options follow Triton's model configuration; `engines.triton`
-asks for these names.
+Files are those of the bundle, byte for byte; for Triton's python backend model.py
+(`export/triton_model.py`) and packages.txt stand beside them. Options follow Triton's model configuration;
+`engines.triton` asks for these names.
 """
 
 from __future__ import annotations
 
 import shutil
+import sysconfig
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from engines.load import CUDA_OPTIONS
 from engines.triton import sha256_parameter, triton_model_names
 from export.bundle import CLASSIFIER, GRADIENT, WEIGHTS, Bundle, BundleError, InputSpec
 
+Backend = Literal["onnxruntime", "python"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 CONFIG = "config.pbtxt"
+MODEL = "model.py"
+PACKAGES = "packages.txt"
+_MODEL_SOURCE = Path(__file__).with_name("triton_model.py")
 LABELS = "labels.txt"
 MAX_BATCH = 64
 _RESOURCE = "clead_execution"
@@ -48,19 +56,36 @@ class _Model:
     """Triton gives an instance of priority p one chance to run where priority 1 gets p."""
 
 
-def write_triton_repository(bundle: Bundle, out: Path, *, max_batch: int = MAX_BATCH) -> tuple[Path, Path]:
+def write_triton_repository(
+    bundle: Bundle,
+    out: Path,
+    *,
+    max_batch: int = MAX_BATCH,
+    backend: Backend = "onnxruntime",
+    packages: Path | None = None,
+) -> tuple[Path, Path]:
     """Adds the bundle to the Triton repository `out`, beside the models and versions that are there.
 
     Each version appears under its number at once, complete, so that a polling Triton never reads half of it.
+
+    Args:
+        backend: what loads the graphs in Triton; "python" for a Triton without the onnxruntime backend.
+        packages: with the backend "python", the folder on Triton's machine in which ONNX Runtime is
+            installed for the Python that Triton embeds; this environment's own without it.
 
     Returns:
         The folders of the classifier and of the gradient model.
 
     Raises:
-        BundleError: the repository holds this version already, or cannot be written.
+        BundleError: the repository holds this version already, or others for another backend, or cannot be
+            written.
     """
     if max_batch < 1:
         raise BundleError(f"max_batch is {max_batch}: Triton batches at least 1 image")
+    if packages is not None and backend != "python":
+        raise BundleError(
+            f"the backend {backend} needs no Python packages: leave them out, or ask for python"
+        )
     version = bundle.manifest.version
     models = _models(bundle)
     for model in models:
@@ -68,7 +93,10 @@ def write_triton_repository(bundle: Bundle, out: Path, *, max_batch: int = MAX_B
             raise BundleError(f"{out / model.name / version} exists: remove it, or write to another folder")
     try:
         for model in models:
-            _write_model(bundle, model, out / model.name, max_batch=max_batch)
+            existing = _existing_config(out / model.name / CONFIG, backend=backend)
+            config = _config(bundle, model, existing, max_batch=max_batch)
+            _add_backend(config, model, backend=backend)
+            _write_model(bundle, model, config, out / model.name, packages=packages)
     except OSError as error:
         raise BundleError(f"cannot write the Triton repository {out}: {error}") from error
     return out / models[0].name, out / models[1].name
@@ -101,13 +129,16 @@ def _images(name: str, spec: InputSpec) -> _Tensor:
     return _Tensor(name=name, type="TYPE_FP32", dims=(spec.channels, spec.height, spec.width))
 
 
-def _write_model(bundle: Bundle, model: _Model, folder: Path, *, max_batch: int) -> None:
-    config = _config(bundle, model, _existing_config(folder / CONFIG), max_batch=max_batch)
+def _write_model(bundle: Bundle, model: _Model, config: Any, folder: Path, *, packages: Path | None) -> None:
     hidden = folder / f".incoming-{uuid.uuid4().hex}"
     try:
         hidden.mkdir(parents=True)
         for name in (model.graph, WEIGHTS):
             shutil.copyfile(bundle.file(name), hidden / name)
+        if config.backend == "python":
+            shutil.copyfile(_MODEL_SOURCE, hidden / MODEL)
+            installed = packages or Path(sysconfig.get_path("platlib"))
+            (hidden / PACKAGES).write_text(f"{installed.absolute()}\n", encoding="utf-8")
         _replace(
             folder / LABELS, "".join(f"{' '.join(label.split())}\n" for label in bundle.manifest.classes)
         )
@@ -117,7 +148,7 @@ def _write_model(bundle: Bundle, model: _Model, folder: Path, *, max_batch: int)
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _existing_config(path: Path) -> Any:
+def _existing_config(path: Path, *, backend: Backend) -> Any:
     config = model_config_pb2.ModelConfig()
     if path.exists():
         try:
@@ -126,15 +157,18 @@ def _existing_config(path: Path) -> Any:
             raise BundleError(
                 f"{path} is not a Triton model configuration: {error}; remove or repair it"
             ) from error
+        if config.backend != backend:
+            raise BundleError(
+                f"{path} is for the backend {config.backend}, and all versions of a model share one: "
+                f"ask for --backend {config.backend}, or write to another folder"
+            )
     return config
 
 
 def _config(bundle: Bundle, model: _Model, existing: Any, *, max_batch: int) -> Any:
     config = model_config_pb2.ModelConfig(
         name=model.name,
-        backend="onnxruntime",
         max_batch_size=max_batch,
-        default_model_filename=model.graph,
         input=[_tensor(model_config_pb2.ModelInput, tensor) for tensor in model.inputs],
         output=[_tensor(model_config_pb2.ModelOutput, tensor) for tensor in model.outputs],
     )
@@ -149,10 +183,23 @@ def _config(bundle: Bundle, model: _Model, existing: Any, *, max_batch: int) -> 
     group.rate_limiter.resources.add(name=_RESOURCE, count=1)
     for batch in sorted({1, max_batch}):
         config.model_warmup.append(_warmup(model.inputs, batch))
+    # Written for the CPU as well: Triton looks at them where it has a GPU.
+    config.optimization.execution_accelerators.gpu_execution_accelerator.add(
+        name="cuda", parameters=CUDA_OPTIONS
+    )
     for key, parameter in existing.parameters.items():
         config.parameters[key].CopyFrom(parameter)
     config.parameters[sha256_parameter(bundle.manifest.version)].string_value = bundle.sha256
     return config
+
+
+def _add_backend(config: Any, model: _Model, *, backend: Backend) -> None:
+    config.backend = backend
+    if backend == "onnxruntime":
+        config.default_model_filename = model.graph
+        return
+    # What the python backend loads as `default_model_filename` is model.py: that looks for its graph here.
+    config.parameters["graph"].string_value = model.graph
 
 
 def _tensor(kind: Any, tensor: _Tensor) -> Any:

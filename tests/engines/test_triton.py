@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,6 +127,54 @@ def test_a_missing_output_is_an_engine_error(bundle: Bundle, url: str, behaviour
     behaviour.forget_output = True
     with pytest.raises(EngineError, match=r"without \['logits'\]"):
         engine.logits(images(1))
+    engine.close()
+
+
+def test_an_answer_without_its_values_is_an_engine_error(
+    bundle: Bundle, url: str, behaviour: Behaviour
+) -> None:
+    """What a python backend that was made for NumPy 1 does with NumPy 2."""
+    engine = TritonEngine(bundle, url=url)
+    behaviour.empty_output = True
+    with pytest.raises(EngineError, match="other values than it announced.*NumPy"):
+        engine.logits(images(1))
+    engine.close()
+
+
+def test_a_call_that_finds_no_server_is_repeated(bundle: Bundle, url: str, behaviour: Behaviour) -> None:
+    engine = TritonEngine(bundle, url=url)
+    behaviour.failures = [grpc.StatusCode.UNAVAILABLE] * 2
+    assert engine.logits(images(1)).shape == (1, 4)
+    assert behaviour.failures == []
+    behaviour.failures = [grpc.StatusCode.UNAVAILABLE] * 4
+    with pytest.raises(EngineError, match="UNAVAILABLE"):
+        engine.logits(images(1))
+    assert len(behaviour.failures) == 1
+    engine.close()
+
+
+def test_no_other_call_is_repeated(bundle: Bundle, url: str, behaviour: Behaviour) -> None:
+    engine = TritonEngine(bundle, url=url)
+    behaviour.failures = [grpc.StatusCode.INTERNAL]
+    with pytest.raises(EngineError, match="told to fail"):
+        engine.logits(images(1))
+    engine.close()
+
+
+def test_a_server_that_comes_back_is_found(bundle: Bundle, repository: Path, behaviour: Behaviour) -> None:
+    with triton_server(repository, behaviour) as url:
+        engine = TritonEngine(bundle, url=url)
+    for _ in range(4):
+        with pytest.raises(EngineError, match="UNAVAILABLE"):
+            engine.logits(images(1))
+    with triton_server(repository, behaviour, port=int(url.rpartition(":")[2])):
+        end = time.monotonic() + 5
+        while True:
+            try:
+                assert engine.logits(images(1)).shape == (1, 4)
+                break
+            except EngineError:
+                assert time.monotonic() < end
     engine.close()
 
 

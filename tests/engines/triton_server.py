@@ -29,8 +29,11 @@ class Behaviour:
     """What a test may change while the server runs."""
 
     failure: grpc.StatusCode | None = None
+    failures: list[grpc.StatusCode] = field(default_factory=list)
+    """How the next calls fail, one each."""
     hang: threading.Event | None = None
     forget_output: bool = False
+    empty_output: bool = False
     batches: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -55,6 +58,8 @@ class TritonService(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:
         if self._behaviour.hang is not None:
             self._behaviour.hang.wait()
+        if self._behaviour.failures:
+            context.abort(self._behaviour.failures.pop(0), "told to fail")
         if self._behaviour.failure is not None:
             context.abort(self._behaviour.failure, "told to fail")
         config = self._config(request.model_name)
@@ -73,7 +78,8 @@ class TritonService(service_pb2_grpc.GRPCInferenceServiceServicer):
             shape = (len(values), *declared[name].dims)
             data_type = _TYPES[model_config_pb2.DataType.Name(declared[name].data_type)][0]
             answer.outputs.add(name=name, datatype=data_type, shape=shape)
-            answer.raw_output_contents.append(values.reshape(shape).tobytes())
+            content = b"" if self._behaviour.empty_output else values.reshape(shape).tobytes()
+            answer.raw_output_contents.append(content)
         return answer
 
     def _config(self, model: str) -> Any:
@@ -100,11 +106,11 @@ class TritonService(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 
 @contextmanager
-def triton_server(repository: Path, behaviour: Behaviour) -> Iterator[str]:
-    """Serves `repository` on a free port of the loopback interface; gives the address."""
+def triton_server(repository: Path, behaviour: Behaviour, *, port: int = 0) -> Iterator[str]:
+    """Serves `repository` on `port` of the loopback interface (0: a free one); gives the address."""
     server = grpc.server(ThreadPoolExecutor(max_workers=8))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(TritonService(repository, behaviour), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield f"127.0.0.1:{port}"

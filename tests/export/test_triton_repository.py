@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from engines.load import CUDA_OPTIONS
 from export.bundle import Bundle, BundleError
 from export.triton_repository import write_triton_repository
 from tests.export.linear_bundle import CLASSES, SIDE, write_linear_bundle
@@ -64,6 +65,49 @@ def test_configurations(bundle: Bundle, tmp_path: Path) -> None:
         assert [warmup.batch_size for warmup in model.model_warmup] == [1, 32]
         assert set(model.model_warmup[0].inputs) == {tensor.name for tensor in model.input}
         assert model.parameters["clead_sha256_1"].string_value == bundle.sha256
+        (cuda,) = model.optimization.execution_accelerators.gpu_execution_accelerator
+        assert (cuda.name, dict(cuda.parameters)) == ("cuda", CUDA_OPTIONS)
+
+
+def test_for_the_python_backend(bundle: Bundle, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    python = write_triton_repository(bundle, tmp_path / "python", backend="python", packages=packages)
+    onnxruntime = write_triton_repository(bundle, tmp_path / "onnxruntime")
+    for folder, other, graph in zip(python, onnxruntime, ("classifier.onnx", "gradient.onnx"), strict=True):
+        assert {path.name for path in (folder / "1").iterdir()} == {
+            graph,
+            "model.py",
+            "packages.txt",
+            "weights.safetensors",
+        }
+        compile((folder / "1" / "model.py").read_bytes(), "model.py", "exec")
+        assert (folder / "1" / "packages.txt").read_text() == f"{packages}\n"
+        model, expected = config(folder), config(other)
+        # The rest of the two configurations is the same.
+        assert (model.backend, model.parameters["graph"].string_value) == ("python", graph)
+        expected.backend = "python"
+        expected.default_model_filename = ""
+        expected.parameters["graph"].string_value = graph
+        assert model == expected
+
+
+def test_python_uses_the_packages_of_this_environment(bundle: Bundle, tmp_path: Path) -> None:
+    folder, _ = write_triton_repository(bundle, tmp_path, backend="python")
+    packages = Path((folder / "1" / "packages.txt").read_text().strip())
+    assert (packages / "onnxruntime" / "__init__.py").is_file()
+
+
+def test_versions_have_one_backend(bundle: Bundle, tmp_path: Path) -> None:
+    write_triton_repository(bundle, tmp_path / "repository")
+    second = write_linear_bundle(tmp_path / "models", version="2")
+    with pytest.raises(BundleError, match=r"for the backend onnxruntime.*--backend onnxruntime"):
+        write_triton_repository(second, tmp_path / "repository", backend="python")
+    assert not (tmp_path / "repository" / "linear" / "2").exists()
+
+
+def test_packages_are_for_python(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="needs no Python packages"):
+        write_triton_repository(bundle, tmp_path, packages=tmp_path)
 
 
 def test_classifying_goes_before_probing(bundle: Bundle, tmp_path: Path) -> None:

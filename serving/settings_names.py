@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 # Variables with our prefix that are no settings of the server: the path of the settings file, the folder that
-# its workers share, and the folders of data that the tests take.
-OTHER_VARIABLES = frozenset({"CLEAD_CONFIG", "CLEAD_SHARED_FOLDER", "CLEAD_DATA_DIR", "CLEAD_UPLOADS_DIR"})
+# its workers share, and the folders of data and of a Triton server that the tests take.
+OTHER_VARIABLES = frozenset(
+    {"CLEAD_CONFIG", "CLEAD_SHARED_FOLDER", "CLEAD_DATA_DIR", "CLEAD_UPLOADS_DIR", "CLEAD_TRITON"}
+)
 
 
 def check_names(names: Iterable[str], known: set[str], *, source: str, error: type[Exception]) -> None:

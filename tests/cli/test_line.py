@@ -45,6 +45,9 @@ def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, red
     measured = clead("export", models / "tiny", "--out", models / "tiny", "--evaluation", figures, "--json")
     probed = clead("probe", reddish, "--models-dir", models, "--eps", "8/255", "--json")
     triton = clead("triton-repository", models / "tiny", "--out", tmp_path / "triton", "--json")
+    python = ("triton-repository", models / "tiny", "--out", tmp_path / "python", "--packages", "there")
+    without_backend = clead(*python)
+    with_backend = clead(*python, "--backend", "python")
 
     assert again.exit_code == 1, "a run must not be overwritten"
     assert "--resume" in again.stderr
@@ -72,6 +75,9 @@ def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, red
 
     assert triton.exit_code == 0, triton.output
     assert all((Path(folder) / "2").is_dir() for folder in json.loads(triton.stdout).values())
+    assert (without_backend.exit_code, "ask for python" in without_backend.stderr) == (1, True)
+    assert with_backend.exit_code == 0, with_backend.output
+    assert (tmp_path / "python" / "tiny" / "2" / "model.py").is_file()
 
 
 @pytest.mark.parametrize(

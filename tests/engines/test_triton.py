@@ -136,7 +136,7 @@ def test_an_answer_without_its_values_is_an_engine_error(
     """What a python backend that was made for NumPy 1 does with NumPy 2."""
     engine = TritonEngine(bundle, url=url)
     behaviour.empty_output = True
-    with pytest.raises(EngineError, match="other values than it announced.*NumPy"):
+    with pytest.raises(EngineError, match=r"other values than it announced.*NumPy"):
         engine.logits(images(1))
     engine.close()
 

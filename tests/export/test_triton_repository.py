@@ -80,7 +80,6 @@ def test_for_the_python_backend(bundle: Bundle, tmp_path: Path) -> None:
             "packages.txt",
             "weights.safetensors",
         }
-        compile((folder / "1" / "model.py").read_bytes(), "model.py", "exec")
         assert (folder / "1" / "packages.txt").read_text() == f"{packages}\n"
         model, expected = config(folder), config(other)
         # The rest of the two configurations is the same.

@@ -92,7 +92,8 @@ def test_keys_are_entries_and_a_wrong_one_is_said_by_number(tmp_path: Path) -> N
 
 
 def test_variables_of_the_tests_are_no_settings(tmp_path: Path) -> None:
-    assert _load(tmp_path, CLEAD_DATA_DIR="x", CLEAD_UPLOADS_DIR="y") == _load(tmp_path)
+    folders = dict.fromkeys(("CLEAD_DATA_DIR", "CLEAD_UPLOADS_DIR", "CLEAD_TRITON"), "x")
+    assert _load(tmp_path, **folders) == _load(tmp_path)
 
 
 def test_limits_are_shared_by_the_workers(tmp_path: Path) -> None:

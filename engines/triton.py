@@ -193,8 +193,8 @@ class TritonEngine:
             try:
                 return request(self._client(), max(end - time.monotonic(), 0.001))
             except InferenceServerException as error:
-                pause = next(pauses, self._deadline)
-                if error.status() != "StatusCode.UNAVAILABLE" or time.monotonic() + pause >= end:
+                pause = next(pauses, None) if error.status() == "StatusCode.UNAVAILABLE" else None
+                if pause is None or time.monotonic() + pause >= end:
                     raise EngineError(
                         f"Triton at {self._url} failed: {error.status()}: {error.message()}"
                     ) from error

@@ -92,9 +92,9 @@ def write_triton_repository(
         if (out / model.name / version).exists():
             raise BundleError(f"{out / model.name / version} exists: remove it, or write to another folder")
     try:
-        for model in models:
-            existing = _existing_config(out / model.name / CONFIG, backend=backend)
-            config = _config(bundle, model, existing, max_batch=max_batch)
+        existing = [_existing_config(out / model.name / CONFIG, backend=backend) for model in models]
+        for model, before in zip(models, existing, strict=True):
+            config = _config(bundle, model, before, max_batch=max_batch)
             _add_backend(config, model, backend=backend)
             _write_model(bundle, model, config, out / model.name, packages=packages)
     except OSError as error:

@@ -26,8 +26,7 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> 
         engine=settings.engine,
         strict=settings.engine_strict,
         threads=settings.engine_threads or max(1, cores // settings.workers),
-        # Threads that wait actively take the cores from the event loop, the decoders and the probes, for
-        # several times the processor time of the model itself.
+        # Threads that wait actively take the cores from the event loop, the decoders and the probes.
         spinning=False,
         with_gradient=with_gradient,
         triton_url=settings.triton_url,

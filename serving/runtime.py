@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,9 +34,6 @@ from serving.verified_bundles import RETRY_S
 FOLLOW_S = 1.0
 """Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""
 DRAINING = "the server is draining: it is about to stop"
-SWITCH_INTERVAL_S = 0.0005
-"""A tenth of Python's default. After a system call the event loop waits so long for a thread that decodes to
-let go of the interpreter, several times in each request; it is felt most when many requests are refused."""
 
 
 class Runtime:
@@ -78,7 +74,6 @@ class Runtime:
         settle_warnings()
         forget_dead_workers()
         self.tracing = load_tracing(os.environ)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._tasks = [
             asyncio.create_task(task())
             for task in (self._load_default, self.access.watch, self._watch_drain, self._follow_models)

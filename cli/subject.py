@@ -114,6 +114,6 @@ def _of_bundle(folder: Path) -> Subject:
         classes=manifest.classes,
         dataset=manifest.provenance.dataset,
         input=manifest.input,
-        norm=manifest.threat.norm,
-        eps=manifest.threat.eps,
+        norm=manifest.reference_threat.norm,
+        eps=manifest.reference_threat.eps,
     )

@@ -50,15 +50,21 @@ def model_card(description: Description) -> str:
 
 def _summary(description: Description) -> str:
     provenance, threat = description.provenance, description.threat
+    against = f"against {_size(threat.norm, threat.eps)}" if threat else "without"
     return (
         f"Image classifier with {len(description.classes)} classes ({_listed(description.classes)}), a "
         f"{description.architecture.name}, trained on {provenance.dataset} with {provenance.objective} "
-        f"against {_size(threat.norm, threat.eps)} perturbations."
+        f"{against} perturbations."
     )
 
 
 def _threat(description: Description) -> str:
     threat = description.threat
+    if threat is None:
+        return (
+            "None: it was trained without perturbations, and whoever may change an image a little can be "
+            "expected to choose the answer."
+        )
     return (
         f"The attacker knows the network and its weights and may change an image by at most "
         f"{_size(threat.norm, threat.eps)}, measured on the image as the model sees it, with values from 0 "

@@ -47,6 +47,7 @@ from export.trace import classifier_program, gradient_program
 from export.weights import tensor_spans, weights_file, weights_sha256
 from training.checkpoint import load_run
 from training.data.sources import open_images
+from training.recipe import Recipe
 from training.run import input_spec
 
 PARITY_IMAGES = 64
@@ -92,7 +93,7 @@ def export_run(
         classes=trained.classes,
         architecture=Architecture(name=recipe.network.name, options=recipe.network.options),
         input=spec,
-        threat=ThreatSpec(norm=recipe.attack.norm, eps=recipe.attack.eps),
+        threat=_threat(recipe),
         provenance=Provenance(
             objective=recipe.objective.name,
             recipe=recipe.model_dump(mode="json"),
@@ -164,7 +165,7 @@ def export_network(
         measurement.check_subject(
             weights_sha256=weights_sha256(folded),
             dataset=description.provenance.dataset,
-            threat=description.threat,
+            threat=description.reference_threat,
         )
         description = description.model_copy(
             update={
@@ -174,13 +175,18 @@ def export_network(
             }
         )
     files = bundle_files(folded, description, images=images, labels=labels)
+    threat = description.reference_threat
     with tempfile.TemporaryDirectory(prefix="clead-export-") as staging:
         staged = write_bundle(Path(staging) / description.name, description, files)
         with closing(load_engine(staged, EngineOptions(engine="cpu"))) as engine:
-            parity = check_parity(
-                folded, engine, images, norm=description.threat.norm, eps=description.threat.eps
-            )
+            parity = check_parity(folded, engine, images, norm=threat.norm, eps=threat.eps)
     return Export(bundle=write_bundle(out, description, files), parity=parity)
+
+
+def _threat(recipe: Recipe) -> ThreatSpec | None:
+    if recipe.objective.name == "standard" or recipe.attack.eps == 0:
+        return None
+    return ThreatSpec(norm=recipe.attack.norm, eps=recipe.attack.eps)
 
 
 def bundle_files(

@@ -75,10 +75,14 @@ class InputSpec(Record):
 
 
 class ThreatSpec(Record):
-    """The threat the model was trained for; eps in [0, 1] pixels (l2, l1: over all values of an image)."""
+    """The threat a model was trained for; eps in [0, 1] pixels (l2, l1: over all values of an image)."""
 
     norm: Norm
     eps: Annotated[float, Field(gt=0)]
+
+
+USUAL_THREAT = ThreatSpec(norm="linf", eps=8 / 255)
+"""Under which a model is measured that was trained for none."""
 
 
 class Provenance(Record):
@@ -133,12 +137,18 @@ class Description(Record):
     classes: tuple[Text, ...]
     architecture: Architecture
     input: InputSpec
-    threat: ThreatSpec
+    threat: ThreatSpec | None
+    """Null for a model that was trained without perturbations."""
     provenance: Provenance
     metrics: tuple[Metric, ...]
     checks: tuple[Check, ...]
     """Of the metrics, by the same evaluation; none where there are no metrics."""
     evaluation_command: str
+
+    @property
+    def reference_threat(self) -> ThreatSpec:
+        """Under which the model is measured and probed where nothing else is said."""
+        return self.threat or USUAL_THREAT
 
     @model_validator(mode="after")
     def _named_classes(self) -> Self:

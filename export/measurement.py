@@ -49,7 +49,7 @@ class Measurement(Record):
     def check_subject(self, *, weights_sha256: str, dataset: str, threat: ThreatSpec) -> None:
         """Raises BundleError unless it was these weights that were measured, on this data, under this threat.
 
-        Figures at a smaller eps than the one trained for would make a model look more robust than it is.
+        Figures at a smaller eps than the one of reference would make a model look more robust than it is.
         """
         if self.weights_sha256 != weights_sha256:
             raise BundleError(
@@ -65,9 +65,9 @@ class Measurement(Record):
         for figure in self.metrics:
             if figure.norm is not None and (figure.norm, figure.eps) != (threat.norm, threat.eps):
                 raise BundleError(
-                    f"{figure.name} was measured at {figure.norm} eps {figure.eps:g}, but the model was "
-                    f"trained for {threat.norm} eps {threat.eps:g}; run clead evaluate without --norm and "
-                    "--eps"
+                    f"{figure.name} was measured at {figure.norm} eps {figure.eps:g}, but this model's "
+                    f"figures are those at {threat.norm} eps {threat.eps:g}; run clead evaluate without "
+                    "--norm and --eps"
                 )
 
 

@@ -90,7 +90,7 @@ def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
         "model": classify_parameter_schemas()["model"],
         "norm": _described(
             {"type": "string", "enum": list(NORMS)},
-            "Norm of the perturbation; without it, the one trained for.",
+            "Norm of the perturbation; without it, the one trained for, else linf.",
         ),
         "eps": _described(
             _STRING,

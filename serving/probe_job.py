@@ -51,7 +51,7 @@ class ProbeJob:
                 self.model.engine,
                 image,
                 self.request,
-                trained_eps=threat.eps if threat.norm == self.request.norm else None,
+                trained_eps=threat.eps if threat and threat.norm == self.request.norm else None,
                 budget=Budget(deadline=self.deadline, cancelled=cancelled),
                 progress=None if progress is None else lambda state: progress(asdict(state)),
             )

@@ -65,7 +65,7 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
     Raises:
         Problem: invalid_parameter; says what is accepted, and the server's cap.
     """
-    norm = cast(Norm, choice(values, "norm", default=manifest.threat.norm, accepted=NORMS))
+    norm = cast(Norm, choice(values, "norm", default=manifest.reference_threat.norm, accepted=NORMS))
     cap = settings.probe_max_eps(norm)
     most_steps, most_restarts = settings.probe_max_steps, settings.probe_max_restarts
     # A class of that name wins, as a label does over an index.

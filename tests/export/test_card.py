@@ -33,6 +33,13 @@ def test_figures_threat_and_command() -> None:
     assert "Checks" not in card
 
 
+def test_a_model_trained_without_perturbations_claims_no_threat() -> None:
+    card = model_card(linear_description().model_copy(update={"threat": None, "metrics": ()}))
+    assert "without perturbations." in card.split("## Measured accuracy")[0]
+    assert "None: it was trained without perturbations" in card
+    assert "8/255" not in card
+
+
 def test_checks_and_what_follows_from_them() -> None:
     passed = Check(name="converged", passed=True, detail="twice the steps break 0.1% more")
     failed = Check(name="large_eps_breaks", passed=False, detail="accuracy 30% at eps 0.5")

@@ -162,12 +162,16 @@ def test_figures_of_other_weights_are_refused(exported: Export, tmp_path: Path) 
     assert not (tmp_path / "small").exists()
 
 
-def test_a_run_is_exported(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("objective", "threat"), [("pgd_at", ThreatSpec(norm="l2", eps=128 / 255)), ("standard", None)]
+)
+def test_a_run_is_exported(tmp_path: Path, objective: str, threat: ThreatSpec | None) -> None:
     recipe = recipe_from(
         {
             "name": "small",
             "seed": 3,
             "network": {"name": "compact_resnet", "options": OPTIONS},
+            "objective": {"name": objective},
             "attack": {"norm": "l2", "eps": "128/255"},
         },
         origin="test",
@@ -187,7 +191,7 @@ def test_a_run_is_exported(tmp_path: Path) -> None:
     done = export_run(run, tmp_path / "models" / "from-run", data_dir=DATA)
     manifest = load_bundle(done.bundle.path).manifest
     assert (manifest.name, manifest.version, manifest.classes) == ("from-run", "1", classes)
-    assert manifest.threat == ThreatSpec(norm="l2", eps=128 / 255)
+    assert manifest.threat == threat
     assert manifest.architecture == Architecture(name="compact_resnet", options=OPTIONS)
     assert (manifest.provenance.seed, manifest.provenance.commit) == (3, "abc")
     assert manifest.provenance.recipe["name"] == "small"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from export.bundle import BundleError
-from export.manifest import Manifest, check_name, parse_manifest, serialize_manifest
+from export.manifest import Manifest, ThreatSpec, check_name, parse_manifest, serialize_manifest
 from tests.export.linear_bundle import linear_description
 
 ENTRY = {"sha256": "0" * 64, "bytes": 1}
@@ -38,6 +38,15 @@ def test_missing_field_is_named(field: str) -> None:
     del fields[field]
     with pytest.raises(BundleError, match=field):
         parse(fields)
+
+
+def test_a_model_without_threat_is_measured_under_the_usual_one() -> None:
+    threat = {"norm": "l2", "eps": 0.5}
+    assert parse(manifest_fields() | {"threat": threat}).reference_threat == ThreatSpec(norm="l2", eps=0.5)
+    untrained = parse(manifest_fields() | {"threat": None})
+    assert untrained.threat is None
+    assert untrained.reference_threat == ThreatSpec(norm="linf", eps=8 / 255)
+    assert json.loads(serialize_manifest(untrained))["threat"] is None
 
 
 @pytest.mark.parametrize(

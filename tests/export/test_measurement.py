@@ -96,9 +96,9 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
         ({"dataset": "cifar100"}, "made on cifar10, but the model is one of cifar100"),
         (
             {"threat": ThreatSpec(norm="l2", eps=0.6)},
-            "fgsm was measured at l2 eps 0.5, .*trained for l2 eps 0.6",
+            "fgsm was measured at l2 eps 0.5, .*those at l2 eps 0.6",
         ),
-        ({"threat": ThreatSpec(norm="linf", eps=0.5)}, "measured at l2 eps 0.5, .*trained for linf eps 0.5"),
+        ({"threat": ThreatSpec(norm="linf", eps=0.5)}, "measured at l2 eps 0.5, .*those at linf eps 0.5"),
     ],
 )
 def test_figures_belong_to_weights_data_and_threat(

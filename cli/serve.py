@@ -68,7 +68,7 @@ def serve(*, quiet: bool, **options: object) -> None:
                 click.echo("The server drains. Ctrl-C again ends it at once.", err=True)
             try:
                 drain_server(
-                    file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.transport_timeout_s
+                    file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.longest_request_s
                 )
             except OSError as error:
                 click.echo(f"the server ends without draining: {error}", err=True)

@@ -1,55 +1,49 @@
-"""The Starlette application: routes, and how every error becomes problem details."""
+"""Which handler answers which path, and what starts and stops with the server."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from engines.engine import EngineError
 from serving import documentation, model_routes, status_routes
 from serving.classify_route import classify
-from serving.front import CLIENT_CLOSED_REQUEST
 from serving.open_inference import open_inference_routes
 from serving.probe_route import probe
-from serving.problems import MISTAKE, Problem
 from serving.runtime import Runtime
 
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def build_application(runtime: Runtime) -> Starlette:
-    """The application around one runtime, which starts and stops with it."""
-    paths = ", ".join(route.path for route in routes())
+class Application(Starlette):
+    """The routes around one runtime, which starts and stops with it.
 
-    async def answer_http_error(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        code = _CODES.get(status, "internal_error")
-        detail = {
-            404: f"there is nothing at {request.url.path!r}; paths are: {paths}",
-            405: f"{request.method} is not accepted at {request.url.path}; the Allow header says what is",
-        }.get(status, str(getattr(error, "detail", "")) or "the request cannot be understood")
-        return _answer(request, Problem(code, detail, headers=getattr(error, "headers", None)))
+    `serving.front` asks `handlers` and then `router`: Starlette's own middlewares and error pages are not in
+    the way of any request.
 
-    application = Starlette(
-        routes=routes(),
-        lifespan=_lifespan,
-        exception_handlers={
-            HTTPException: answer_http_error,
-            Problem: _answer_problem,
-            EngineError: _answer_engine_error,
-            ClientDisconnect: _answer_nobody,
-            Exception: _answer_mistake,
-        },
-    )
-    application.router.redirect_slashes = False
-    application.state.runtime = runtime
-    return application
+    Attributes:
+        handlers: by method and path, of the paths without parameters.
+        router: finds the others; raises HTTPException where there is nothing.
+        paths: all there are, for people.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        table = routes()
+        super().__init__(routes=table, lifespan=_lifespan)
+        self.router.redirect_slashes = False
+        self.state.runtime = runtime
+        self.handlers: Mapping[tuple[str, str], Handler] = {
+            (method, route.path): route.endpoint
+            for route in table
+            if not route.param_convertors
+            for method in route.methods or ()
+        }
+        self.paths = ", ".join(route.path for route in table)
 
 
 def routes() -> list[Route]:
@@ -71,37 +65,10 @@ def routes() -> list[Route]:
 
 
 @asynccontextmanager
-async def _lifespan(application: Starlette) -> AsyncIterator[None]:
+async def _lifespan(application: Application) -> AsyncIterator[None]:
     runtime: Runtime = application.state.runtime
     runtime.start()
     try:
         yield
     finally:
         await runtime.stop()
-
-
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, Problem):
-        raise error
-    return _answer(request, error)
-
-
-async def _answer_engine_error(request: Request, error: Exception) -> Response:
-    problem = Problem("engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"})
-    return _answer(request, problem)
-
-
-async def _answer_nobody(request: Request, error: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
-async def _answer_mistake(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again after this answer, and the front logs it.
-    return _answer(request, Problem("internal_error", MISTAKE))
-
-
-def _answer(request: Request, problem: Problem) -> Response:
-    # A request that has come as far as a model is told which one, also when it failed.
-    model = getattr(request.state, "model", None)
-    members = {} if model is None else {"model": model}
-    return problem.response(request_id=request.state.request_id, path=request.url.path, **members)

@@ -1,47 +1,47 @@
-"""The outermost layer of ours: every HTTP request, whatever its path, is answered by the application.
+"""The outermost layer: every HTTP request, whatever its path, is answered by our application.
 
-BentoML keeps some paths for itself and answers unknown ones in its own way. Its public middleware hook runs
-before its router, so a middleware that never hands HTTP on decides everything; the server's start and stop
-still pass through.
+BentoML keeps some paths for itself, answers unknown ones in its own way, and leaves a timer behind for each
+request. None of that is met here; the server's start and stop still pass through to it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import OPEN_PATHS, PUBLIC_WITHOUT_KEYS, is_public
+from serving.application import Application
 from serving.audit import open_record, write_record
-from serving.problems import MISTAKE, Problem
+from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
+from serving.problems import Problem
 from serving.request_log import LOGGER
 from serving.runtime import Runtime
 from serving.tracing import trace_id, trace_of
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
-CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG = logging.getLogger(LOGGER)
 
 
 class Front:
-    """ASGI middleware: request ids, access, errors, metrics and the request log around `application`.
+    """ASGI: request ids, access, errors, metrics and the request log around `application`.
 
     Args:
         app: what BentoML would answer; only told about start and stop.
         application: what answers instead.
-        runtime: the state that `application` works with.
     """
 
-    def __init__(self, app: ASGIApp, *, application: ASGIApp, runtime: Runtime) -> None:
+    def __init__(self, app: ASGIApp, *, application: Application) -> None:
         self.app = app
         self.application = application
-        self.runtime = runtime
+        self.runtime: Runtime = application.state.runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +58,7 @@ class Front:
         if self.runtime.drain.begun:
             # The client connects anew, to a server that stays.
             added.append((b"connection", b"close"))
-        status, shed = 0, False
+        status, admitted, shed = 0, False, False
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -69,22 +69,41 @@ class Front:
 
         try:
             added += self._admit(scope, headers)
-            await self.application(scope, receive, sending)
-        except Problem as problem:
-            shed = problem.code == "overloaded"
-            self.runtime.metrics.refused.labels(code=problem.code).inc()
-            await problem.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
-        except Exception:
-            _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            admitted = True
+            await self._answer(scope, receive, sending)
+        # The client has gone: nobody is told anything.
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            problem = problem_of(error, scope, paths=self.application.paths)
+            if status or problem.code == "internal_error":
+                _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            if not admitted:
+                self.runtime.metrics.refused.labels(code=problem.code).inc()
+                shed = problem.code == "overloaded"
             if not status:
-                mistake = Problem("internal_error", MISTAKE)
-                await mistake.response(request_id=request_id, path=scope["path"])(scope, receive, sending)
+                # A request that has come as far as a model is told which one, also when it failed.
+                model = scope["state"].get("model")
+                members = {} if model is None else {"model": model}
+                response = problem.response(request_id=request_id, path=scope["path"], **members)
+                await response(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - begun
             self._count(scope, status or CLIENT_CLOSED_REQUEST, seconds)
             # The lane says how many it has refused.
             if not shed:
                 self._log(scope, status or CLIENT_CLOSED_REQUEST, seconds)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands the request to its handler."""
+        scope["app"] = self.application
+        handler = self.application.handlers.get((scope["method"], scope["path"]))
+        if handler is None:
+            await self.application.router(scope, receive, send)
+            return
+        scope["endpoint"] = handler
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     def _admit(self, scope: Scope, headers: Headers) -> list[tuple[bytes, bytes]]:
         """Headers for the answer to a request that is let in.
@@ -136,4 +155,4 @@ class Front:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

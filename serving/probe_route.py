@@ -20,7 +20,7 @@ from engines.engine import EngineError
 from serving.access import IMAGES_PARAMETER, check_scope, key_of
 from serving.audit import ProbeRecord
 from serving.body import read_upload
-from serving.front import CLIENT_CLOSED_REQUEST
+from serving.errors import CLIENT_CLOSED_REQUEST
 from serving.lanes import Place
 from serving.probe_job import ProbeJob
 from serving.probe_parameters import collect_probe_parameters, probe_deadline_s, probe_request

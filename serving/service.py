@@ -7,11 +7,12 @@ import os
 import bentoml
 import click
 from bentoml.exceptions import BentoMLConfigException
+from starlette.types import ASGIApp
 
 from engines.engine import EngineError
 from export.bundle import BundleError, load_bundle, resolve_bundle
 from serving.access import check_binding, load_access
-from serving.application import build_application
+from serving.application import Application
 from serving.drain import end_draining
 from serving.engine_check import check_engine_apart
 from serving.front import Front
@@ -38,7 +39,15 @@ def _runtime(settings: Settings) -> Runtime:
 
 SETTINGS = _settings()
 RUNTIME = _runtime(SETTINGS)
-APPLICATION = build_application(RUNTIME)
+APPLICATION = Application(RUNTIME)
+
+
+class FrontedService(bentoml.Service["ImageClassifier"]):  # type: ignore[misc]
+    """A service whose HTTP requests our front answers, before any of BentoML's middlewares."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """The server as an ASGI application."""
+        return Front(super().to_asgi(is_main), application=APPLICATION)
 
 
 class ImageClassifier:
@@ -82,12 +91,11 @@ def _host_asked_for() -> str:
 
 Service = bentoml.service(
     name="clead_serve",
+    service_class=FrontedService,
     workers=SETTINGS.workers,
     http={"host": SETTINGS.host, "port": SETTINGS.port},
-    traffic={"timeout": SETTINGS.transport_timeout_s},
     # Replaced by ours, which cost less and answer in our way.
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )(bentoml.asgi_app(APPLICATION)(ImageClassifier))
-Service.add_asgi_middleware(Front, application=APPLICATION, runtime=RUNTIME)

@@ -214,8 +214,8 @@ class Settings(BaseModel):
         return largest[norm]
 
     @property
-    def transport_timeout_s(self) -> int:
-        """Seconds after which BentoML itself gives up: above the sum of every deadline of ours."""
+    def longest_request_s(self) -> int:
+        """Seconds in which every request has been answered: above the sum of the deadlines."""
         longest = self.body_deadline_ms + max(self.classify_deadline_ms, self.probe_max_deadline_ms)
         return longest // 1000 + 60
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from serving.application import build_application
+from serving.application import Application
 from serving.front import Front
 from serving.runtime import Runtime
 from serving.settings import Settings
@@ -18,12 +18,12 @@ from serving.settings import Settings
 async def started(settings: Settings) -> AsyncIterator[tuple[Front, Runtime]]:
     """A server that has loaded its default model, or has given it up."""
     runtime = Runtime(settings)
-    application = build_application(runtime)
+    application = Application(runtime)
     async with application.router.lifespan_context(application):
         async with asyncio.timeout(60):
             while runtime.not_ready == "the default model is being loaded":
                 await asyncio.sleep(0.01)
-        yield Front(application, application=application, runtime=runtime), runtime
+        yield Front(application, application=application), runtime
 
 
 def asking(front: Front) -> httpx.AsyncClient:

@@ -11,7 +11,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from serving.access import SCOPED_PATHS, Access, check_binding, is_public, load_access, scope_of
-from serving.application import build_application, routes
+from serving.application import Application, routes
 from serving.buckets import Buckets
 from serving.front import Front
 from serving.keys import Scope
@@ -193,7 +193,7 @@ def test_health_is_open_in_both_protocols(path: str) -> None:
 
 
 async def _get(runtime: Runtime, url: str) -> httpx.Response:
-    application = build_application(runtime)
-    front = Front(application, application=application, runtime=runtime)
+    application = Application(runtime)
+    front = Front(application, application=application)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(front)) as client:
         return await client.get(url)

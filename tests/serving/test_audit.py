@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from engines.engine import EngineError
-from serving.application import build_application
+from serving.application import Application
 from serving.front import Front
 from serving.probe_processes import ProbeProcesses
 from serving.request_log import JsonLines
@@ -46,9 +46,9 @@ async def _serving(models_dir: Path) -> AsyncIterator[Front]:
         f"{hashlib.sha256(name.encode()).hexdigest()} name={name} {rest}" for name, rest in KEYS.items()
     )
     runtime = Runtime(Settings(models_dir=models_dir, keys=entries, access_log=False))
-    application = build_application(runtime)
+    application = Application(runtime)
     async with application.router.lifespan_context(application), asyncio.timeout(60):
-        yield Front(application, application=application, runtime=runtime)
+        yield Front(application, application=application)
 
 
 def _run(models_dir: Path, scenario: Callable[[Front], Coroutine[Any, Any, None]]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from engines.engine import EngineError
-from serving.application import build_application
+from serving.application import Application
 from serving.front import Front
 from serving.models import Model
 from serving.request_log import LOGGER, JsonLines
@@ -103,8 +103,8 @@ def test_a_request_waits_for_a_worker_that_is_still_loading(
 
     async def scenario() -> None:
         runtime = Runtime(Settings(models_dir=models_dir))
-        application = build_application(runtime)
-        front = Front(application, application=application, runtime=runtime)
+        application = Application(runtime)
+        front = Front(application, application=application)
         async with application.router.lifespan_context(application), asking(front) as client:
             classified = asyncio.create_task(client.post("/classify", content=IMAGE))
             try:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from starlette.types import Message, Scope
 
-from serving.application import build_application
+from serving.application import Application
 from serving.front import Front
 from serving.probe_processes import ProbeProcesses
 from serving.runtime import Runtime
@@ -37,8 +37,8 @@ def _stream(models_dir: Path, send: Callable[[Message], Any]) -> None:
 
     async def scenario() -> None:
         runtime = Runtime(Settings(models_dir=models_dir))
-        application = build_application(runtime)
-        front = Front(application, application=application, runtime=runtime)
+        application = Application(runtime)
+        front = Front(application, application=application)
         scope: Scope = {
             "type": "http", "method": "POST", "path": "/probe", "raw_path": b"/probe", "query_string": b"",
             "root_path": "", "scheme": "http", "http_version": "1.1", "server": ("127.0.0.1", 80),

@@ -13,6 +13,9 @@ BACKGROUND = (255, 255, 255)
 # A JPEG is decoded at no less than this multiple of what is needed, so that the reduction inside the decoder
 # does not show in the resized image.
 DRAFT_MARGIN = 4
+# Where Pillow looks for the orientation.
+_EXIF = ("exif", "Raw profile type exif")
+_XMP = ("xmp", "XML:com.adobe.xmp")
 
 
 def upright_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:
@@ -43,6 +46,8 @@ def _draft(image: Image.Image, side: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if not any(key in image.info for key in (*_EXIF, *_XMP)):
+        return image
     try:
         return ImageOps.exif_transpose(image)
     # Metadata that cannot be read says nothing about the orientation; the pixels are fine.
@@ -52,7 +57,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     metadata: dict[str | tuple[int, int], Any] = {
-        key: image.info[key] for key in ("exif", "xmp", "XML:com.adobe.xmp") if key in image.info
+        key: image.info[key] for key in (*_EXIF, *_XMP) if key in image.info
     }
     if image.mode.startswith("I"):
         converted = _from_16_bit_grey(image)

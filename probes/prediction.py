@@ -19,8 +19,9 @@ class Prediction:
 
 def softmax(logits: Array) -> Array:
     """Probabilities float64[N, K] of NumPy logits [N, K]."""
-    shifted = np.exp(np.asarray(logits, dtype=np.float64) - np.max(logits, axis=1, keepdims=True))
-    return shifted / np.sum(shifted, axis=1, keepdims=True)
+    exact = np.asarray(logits, dtype=np.float64)
+    shifted = np.exp(exact - exact.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def predictions(logits: Array) -> list[Prediction]:

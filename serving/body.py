@@ -10,7 +10,7 @@ from typing import TypeVar
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from serving.images import MEDIA_TYPES
 from serving.problems import Problem
@@ -40,7 +40,7 @@ async def read_upload(request: Request, *, max_bytes: int, max_images: int, dead
         ClientDisconnect: the client has gone.
     """
     if _media_type(request) == MULTIPART:
-        counted = _counted(request, max_bytes)
+        counted = Request(request.scope, _counted(request, max_bytes))
         return await _in_time(_multipart(counted, max_images), deadline_s)
     data = await read_body(request, max_bytes=max_bytes, deadline_s=deadline_s)
     if not data:
@@ -55,7 +55,7 @@ async def read_body(request: Request, *, max_bytes: int, deadline_s: float) -> b
         Problem: body_too_large (before reading when the headers tell) or body_timeout.
         ClientDisconnect: the client has gone.
     """
-    return await _in_time(_counted(request, max_bytes).body(), deadline_s)
+    return await _in_time(_whole(_counted(request, max_bytes)), deadline_s)
 
 
 def body_too_large(max_bytes: int) -> Problem:
@@ -99,8 +99,8 @@ def _media_type(request: Request) -> str:
     return media_type
 
 
-def _counted(request: Request, max_bytes: int) -> Request:
-    """The same request, refused as soon as its body turns out to be larger."""
+def _counted(request: Request, max_bytes: int) -> Receive:
+    """The messages of a request, which is refused as soon as its body turns out to be larger."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
         raise body_too_large(max_bytes)
@@ -114,7 +114,18 @@ def _counted(request: Request, max_bytes: int) -> Request:
             raise body_too_large(max_bytes)
         return message
 
-    return Request(request.scope, counting)
+    return counting
+
+
+async def _whole(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class _Parser(MultiPartParser):

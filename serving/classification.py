@@ -7,10 +7,11 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from engines.preprocess import model_input
 from probes.prediction import softmax
-from serving.images import decode
+from serving.images import decode, to_rgb
 from serving.models import Model
 from serving.problems import Problem, deadline_exceeded
 
@@ -37,6 +38,16 @@ def prepare(data: bytes, model: Model, *, max_pixels: int) -> NDArray[np.float32
     """
     spec = model.bundle.manifest.input
     return model_input(decode(data, max_pixels=max_pixels, shorter_side=spec.resize), spec)
+
+
+def prepare_opened(image: Image.Image, model: Model) -> NDArray[np.float32]:
+    """An opened image as the model sees it: float32[1, 3, H, W] in [0, 1].
+
+    Raises:
+        Problem: as `serving.images.to_rgb`.
+    """
+    spec = model.bundle.manifest.input
+    return model_input(to_rgb(image, shorter_side=spec.resize), spec)[np.newaxis]
 
 
 def prepare_all(
@@ -66,10 +77,13 @@ def prepare_all(
 
 def predictions(logits: NDArray[np.float32], classes: Sequence[str], *, top: int) -> list[Prediction]:
     """What logits float32[N, K] say about each of N images."""
-    return [_prediction(row, classes, top) for row in softmax(logits)]
+    probabilities = softmax(logits)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top].tolist()
+    return [
+        _prediction(row, indices, classes) for row, indices in zip(probabilities.tolist(), order, strict=True)
+    ]
 
 
-def _prediction(probabilities: NDArray[np.float64], classes: Sequence[str], top: int) -> Prediction:
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    labels = [Label(label=classes[i], index=int(i), probability=float(probabilities[i])) for i in order]
+def _prediction(probabilities: Sequence[float], order: Sequence[int], classes: Sequence[str]) -> Prediction:
+    labels = [Label(label=classes[i], index=i, probability=probabilities[i]) for i in order]
     return Prediction(**labels[0], top=labels)

@@ -8,7 +8,8 @@ from typing import TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from serving.batches import Classification
+from serving.batch import Classification
+from serving.batch_loop import BatchLoop
 from serving.lanes import Place
 from serving.models import Model
 from serving.runtime import runtime_of
@@ -40,5 +41,7 @@ async def classify_in_time(
     classification = job(model, lambda: time.monotonic() >= deadline)
     if (trace := trace_of(request.scope)) is not None:
         classification = trace.classification(classification)
+    if BatchLoop.takes(classification):
+        return await runtime.batch_loop.run(classification)
     answer: T = await place.run(classification, deadline_s=max(0.0, deadline - time.monotonic()))
     return answer

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from serving.batches import Classification
+from serving.batch import Classification, Floats
 from serving.body import read_upload
-from serving.classification import Prediction, predictions, prepare_all
+from serving.classification import Prediction, predictions, prepare_all, prepare_opened
 from serving.classify_lane import Late, classify_in_time
+from serving.images import open_quick_image
+from serving.json_answer import JsonAnswer
 from serving.models import Model
 from serving.parameters import classify_parameters
 from serving.runtime import runtime_of
@@ -26,15 +28,23 @@ async def classify(request: Request) -> Response:
             deadline_s=settings.body_deadline_ms / 1000,
         )
         parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
+        first, *others = upload.images
+        quick = None if others else open_quick_image(first, max_pixels=settings.max_pixels)
 
         def job(model: Model, late: Late) -> Classification[list[Prediction]]:
+            def images() -> Floats:
+                if quick is not None:
+                    return prepare_opened(quick, model)
+                return prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late)
+
             return Classification(
                 model=model,
-                images=lambda: prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late),
+                images=images,
                 answer=lambda logits: predictions(logits, model.classes, top=parameters.top),
                 late=late,
+                quick=quick is not None,
             )
 
         found = await classify_in_time(request, place, parameters.model, job)
     runtime.metrics.images.inc(len(found))
-    return JSONResponse({"model": request.state.model, "predictions": found})
+    return JsonAnswer({"model": request.state.model, "predictions": found})

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from serving.json_answer import JsonAnswer
 from serving.openapi import openapi_document
 from serving.problems import KINDS
 from serving.runtime import runtime_of
@@ -34,13 +35,13 @@ async def home(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """The OpenAPI document."""
-    return JSONResponse(_document(request))
+    return JsonAnswer(_document(request))
 
 
 async def docs(request: Request) -> Response:
     """The OpenAPI document as a page; as JSON for those who ask for JSON."""
     if request.headers.get("accept", "").startswith("application/json"):
-        return JSONResponse(_document(request))
+        return JsonAnswer(_document(request))
     return HTMLResponse(page(_document(request)), headers=_HEADERS)
 
 

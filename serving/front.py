@@ -150,7 +150,7 @@ class Front:
             "status": status,
             "milliseconds": round(seconds * 1000, 2),
         }
-        _LOG.info("request", extra={"fields": fields})
+        _LOG.info("request", extra={"fields": fields, "may_wait": True})
 
 
 def _request_id(headers: Headers) -> str:

@@ -6,9 +6,10 @@ import asyncio
 from typing import TypedDict
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from export.bundle import BundleError
+from serving.json_answer import JsonAnswer
 from serving.models import identity_of
 from serving.problems import Problem
 from serving.registry import ModelRegistry
@@ -36,13 +37,13 @@ class ListedModel(TypedDict):
 async def models(request: Request) -> Response:
     """Lists the models of the folder."""
     registry = runtime_of(request).registry
-    return JSONResponse(await asyncio.to_thread(_listing, registry))
+    return JsonAnswer(await asyncio.to_thread(_listing, registry))
 
 
 async def model_card(request: Request) -> Response:
     """What is known about one model: its manifest, and its sha256."""
     registry = runtime_of(request).registry
-    return JSONResponse(await asyncio.to_thread(_card, registry, reference_in_path(request)))
+    return JsonAnswer(await asyncio.to_thread(_card, registry, reference_in_path(request)))
 
 
 def reference_in_path(request: Request) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine, EngineInfo
 from export.bundle import Bundle, BundleNotFoundError, list_bundles
+from serving.pace import Pace
 from serving.settings import Settings
 
 EngineLoader = Callable[[Bundle], Engine]
@@ -22,11 +23,17 @@ class Model:
     bundle: Bundle
     engine: Engine
     info: EngineInfo
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels by index."""
         return self.bundle.manifest.classes
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is computed on this machine, rather than by another server."""
+        return self.info.engine == "onnxruntime"
 
     @property
     def identity(self) -> dict[str, str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.batches import Classification, Floats
+from serving.batch import Classification, Floats
 from serving.body import read_body
 from serving.classify_lane import Late, classify_in_time
 from serving.compression import content_encoding, decoded
@@ -26,6 +26,7 @@ from serving.inference_request import (
     read_inference_request,
     read_json,
 )
+from serving.json_answer import JsonAnswer
 from serving.model_routes import listed_models, reference_in_path
 from serving.models import Model, identity_of
 from serving.registry import ModelRegistry
@@ -57,7 +58,7 @@ def open_inference_routes() -> list[Route]:
 
 async def server_metadata(request: Request) -> Response:
     """What this server is, and which extensions it knows."""
-    return JSONResponse(
+    return JsonAnswer(
         {"name": DISTRIBUTION, "version": distribution_version(), "extensions": list(EXTENSIONS)}
     )
 
@@ -82,20 +83,20 @@ async def repository_index(request: Request) -> Response:
         }
         for model in models
     ]
-    return JSONResponse([entry for entry in index if entry["state"] == "READY" or not only_ready])
+    return JsonAnswer([entry for entry in index if entry["state"] == "READY" or not only_ready])
 
 
 async def model_metadata(request: Request) -> Response:
     """The tensors that a model takes and gives, and its versions."""
     registry = runtime_of(request).registry
-    return JSONResponse(await asyncio.to_thread(_metadata, registry, reference_in_path(request)))
+    return JsonAnswer(await asyncio.to_thread(_metadata, registry, reference_in_path(request)))
 
 
 async def model_ready(request: Request) -> Response:
     """Whether a model answers. One that is not in memory is loaded."""
     runtime = runtime_of(request)
     model = await runtime.model(reference_in_path(request), deadline=runtime.classify_deadline())
-    return JSONResponse({"ready": True} | _named(model.identity))
+    return JsonAnswer({"ready": True} | _named(model.identity))
 
 
 async def infer(request: Request) -> Response:

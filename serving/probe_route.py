@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from engines.engine import EngineError
@@ -21,6 +21,7 @@ from serving.access import IMAGES_PARAMETER, check_scope, key_of
 from serving.audit import ProbeRecord
 from serving.body import read_upload
 from serving.errors import CLIENT_CLOSED_REQUEST
+from serving.json_answer import JsonAnswer
 from serving.lanes import Place
 from serving.probe_job import ProbeJob
 from serving.probe_parameters import collect_probe_parameters, probe_deadline_s, probe_request
@@ -53,7 +54,7 @@ async def probe(request: Request) -> Response:
             _record(request).status = CLIENT_CLOSED_REQUEST
             return EventStream(_events(request, runtime, place, job), place)
         report = await _watched(request, runtime, place, job)
-    return JSONResponse(_counted(request, runtime, report))
+    return JsonAnswer(_counted(request, runtime, report))
 
 
 class EventStream(Response):

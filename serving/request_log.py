@@ -1,12 +1,18 @@
-"""One JSON line per request on standard error."""
+"""One JSON line per request on standard error, some at a time."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import sys
 import time
 
 LOGGER = "clead"
+GATHERING_S = 0.05
+# ASCII, because text taken from a request may hold lone surrogates, which UTF-8 cannot encode.
+_ENCODER = json.JSONEncoder(default=str)
 
 
 class JsonLines(logging.Formatter):
@@ -23,18 +29,59 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        # ASCII, because text taken from a request may hold lone surrogates, which UTF-8 cannot encode.
-        return json.dumps(line, default=str)
+        return _ENCODER.encode(line)
+
+
+class GatheredLines(logging.Handler):
+    """Writes to standard error: a record with `may_wait` in an event loop together with what follows within
+    GATHERING_S, for writing costs more than all else about a line; every other record at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._first = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes a line."""
+        try:
+            self._lines.append(self.format(record))
+            if not (getattr(record, "may_wait", False) and self._flush_later(record.created)):
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Writes what there is; called when the process ends, too."""
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                sys.stderr.write("\n".join(lines) + "\n")
+                sys.stderr.flush()
+
+    def _flush_later(self, now: float) -> bool:
+        """Sees to it that the lines are written soon; False if they have to be now."""
+        if len(self._lines) > 1:
+            # The first one has seen to it, unless its loop has ended.
+            return 0 <= now - self._first < 2 * GATHERING_S
+        self._first = now
+        try:
+            asyncio.get_running_loop().call_later(GATHERING_S, self.flush)
+        except RuntimeError:
+            return False
+        return True
 
 
 def configure_logging() -> None:
     """Sends the records of our loggers to standard error as JSON lines, and nowhere else. Idempotent."""
     logger = logging.getLogger(LOGGER)
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = GatheredLines()
         handler.setFormatter(JsonLines())
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # It would get ready a line for each request that nobody writes.
+    logging.getLogger("uvicorn.access").propagate = False
     # It warns about every malformed multipart body; the answer to the client says the same.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

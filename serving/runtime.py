@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -15,7 +16,9 @@ from typing import Any
 from starlette.requests import Request
 
 from serving.access import load_access
-from serving.batches import BatchThreads, Classification
+from serving.batch import Classification
+from serving.batch_loop import BatchLoop
+from serving.batch_threads import BatchThreads
 from serving.drain import LOOK_S, Drain
 from serving.engine_start import start_engine
 from serving.images import settle_warnings
@@ -51,6 +54,8 @@ class Runtime:
             # Probes have processes of their own, which have engines with gradients of their own.
             lambda bundle: start_engine(bundle, settings, with_gradient=False),
         )
+        waited = self.metrics.waited.labels(lane="classify").observe
+        self.batch_loop = BatchLoop(on_batch=self.metrics.batch_jobs.observe, on_wait=waited)
         self.classify_lane: Lane[Classification[Any]] = self._classify_lane()
         self.probes = ProbeProcesses(
             settings,
@@ -132,15 +137,16 @@ class Runtime:
         Raises:
             Problem: not_ready, model_not_found, model_unavailable or deadline_exceeded.
         """
+        if self.not_ready is None and (loaded := self.registry.loaded(reference)) is not None:
+            return loaded
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self._attempted.wait()
                 self._check_loaded()
-                model = self.registry.loaded(reference)
-                if model is None:
-                    loop = asyncio.get_running_loop()
-                    model = await loop.run_in_executor(self._loader, self._load, reference)
-                return model
+                if (loaded := self.registry.loaded(reference)) is not None:
+                    return loaded
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._loader, self._load, reference)
         except TimeoutError:
             self._check_loaded()
             raise deadline_exceeded("the model was not loaded before the deadline") from None
@@ -210,6 +216,10 @@ class Runtime:
                 logger.exception("the default model cannot be loaded")
             self.not_ready = reason
             return
+        # What has been imported and loaded stays. Looking through all of it for garbage, again and again,
+        # would stop the event loop for some ten milliseconds each time.
+        gc.collect()
+        gc.freeze()
         self.not_ready = None
         info = model.info
         logger.info(

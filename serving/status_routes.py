@@ -7,15 +7,16 @@ import os
 from dataclasses import asdict
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from serving.json_answer import JsonAnswer
 from serving.metrics import CONTENT_TYPE
 from serving.runtime import runtime_of
 
 
 async def livez(request: Request) -> Response:
     """The process answers."""
-    return JSONResponse({"live": True})
+    return JsonAnswer({"live": True})
 
 
 async def readyz(request: Request) -> Response:
@@ -26,7 +27,7 @@ async def readyz(request: Request) -> Response:
     runtime.check_ready()
     model = await runtime.model(None, deadline=runtime.classify_deadline())
     info = model.info
-    return JSONResponse(
+    return JsonAnswer(
         {
             "ready": True,
             "model": model.identity,

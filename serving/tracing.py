@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Scope
 
-from serving.batches import Classification, Floats
+from serving.batch import Classification, Floats
 from serving.request_log import LOGGER
 
 if TYPE_CHECKING:

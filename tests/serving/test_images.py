@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from serving.images import decode
+from serving.images import QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, decode, open_quick_image, to_rgb
 from serving.problems import Problem
 from tests.serving import pictures
 
@@ -262,3 +262,32 @@ def test_bytes_that_look_like_scans_are_no_scans(appended: bool) -> None:
     segment = b"\xff\xef" + (len(film) + 2).to_bytes(2) + film
 
     assert _decode(data + film if appended else data[:2] + segment + data[2:]).size == (16, 16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_small_images_are_quick_and_give_the_same_pixels(kind: str) -> None:
+    data = pictures.encoded(pictures.halves((255, 0, 0), (0, 0, 255), (16, 8)), kind)
+    opened = open_quick_image(data, max_pixels=MAX_PIXELS)
+    assert opened is not None
+    np.testing.assert_array_equal(np.asarray(to_rgb(opened)), np.asarray(_decode(data)))
+
+
+def test_what_may_take_long_is_not_quick() -> None:
+    large = pictures.encoded(Image.new("RGB", (QUICK_PIXELS, 2)), "PNG")
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", "a" * 100_000, zip=True)
+    packed = pictures.encoded(Image.new("RGB", (8, 8)), "PNG", pnginfo=note)
+    scans = pictures.encoded(Image.new("RGB", (8, 8)), "JPEG") + b"\xff\xda" * QUICK_SCANS
+    many = pictures.encoded(Image.new("RGB", (8, 8)), "PNG") + bytes(QUICK_BYTES)
+    for data in (large, packed, scans, many):
+        assert _decode(data).mode == "RGB"
+        assert open_quick_image(data, max_pixels=MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", pictures.plain((1, 2, 3))[:20]])
+def test_what_cannot_be_opened_is_not_quick(data: bytes) -> None:
+    assert open_quick_image(data, max_pixels=MAX_PIXELS) is None
+
+
+def test_an_image_of_too_many_pixels_is_not_quick() -> None:
+    assert open_quick_image(pictures.plain((1, 2, 3)), max_pixels=0) is None

@@ -16,7 +16,8 @@ import pytest
 from engines.engine import EngineError
 from engines.onnx_runtime import OnnxRuntimeEngine
 from export.bundle import load_bundle
-from serving.batches import GATHERING_S, MOST_JOBS, BatchThreads, Classification, Floats, compute
+from serving.batch import MOST_JOBS, Classification, Floats, compute
+from serving.batch_threads import GATHERING_S, BatchThreads
 from serving.models import Model
 from serving.problems import Problem
 

@@ -1,83 +1,22 @@
-"""Classifications that wait at the same time are computed as one batch; one alone waits for nobody."""
+"""Threads for classifications: those that wait at the same time are one batch; one alone waits for nobody."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.engine import EngineError
+from serving.batch import MOST_JOBS, Classification, Floats, T, Waiting, decoded, finish
 from serving.models import Model
-from serving.problems import Problem, deadline_exceeded
 
-T = TypeVar("T")
-Floats: TypeAlias = NDArray[np.float32]
+_Waiting: TypeAlias = Waiting[Future[Any]]
 
-MOST_JOBS = 32
 GATHERING_S = 0.005
 """After so long nothing more is decoded for a batch. A large image takes longer than any batch gains: it need
 not wait for the next one, nor those behind it for its answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Classification(Generic[T]):
-    """One request's share of a batch.
-
-    Attributes:
-        model: what computes; a batch has one model.
-        images: decodes the upload, to float32[n, 3, H, W] for any n of 1 or more.
-        answer: makes the answer from the logits float32[n, K] of these images.
-        late: whether the answer would come too late.
-    """
-
-    model: Model
-    images: Callable[[], Floats]
-    answer: Callable[[Floats], T]
-    late: Callable[[], bool] = lambda: False
-
-
-def compute(model: Model, batch: Sequence[tuple[Classification[Any], Floats]]) -> list[Any]:
-    """The answer to each job and its images, or the exception that it ended with; all are for one model."""
-    images = [images for _, images in batch]
-    try:
-        logits = model.engine.logits(images[0] if len(images) == 1 else np.concatenate(images))
-    except EngineError as error:
-        failed = Problem(
-            "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
-        )
-        failed.__cause__ = error
-        return [failed] * len(batch)
-    # A mistake, or no memory: the requests of this batch hear of it, and the next batch is computed.
-    except Exception as error:
-        return [error] * len(batch)
-    ends = np.cumsum([len(one) for one in images])
-    return [_answer(job, logits[end - len(one) : end]) for (job, one), end in zip(batch, ends, strict=True)]
-
-
-def _answer(job: Classification[T], logits: Floats) -> T | Exception:
-    try:
-        if not np.isfinite(logits).all():
-            raise Problem(
-                "engine_failed", "the engine answered with numbers that are not finite: tell the operator"
-            )
-        return job.answer(logits)
-    # Whatever it is belongs to this request alone.
-    except Exception as error:
-        return error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    job: Classification[Any]
-    future: Future[Any]
-    since: float
 
 
 class BatchThreads:
@@ -116,7 +55,7 @@ class BatchThreads:
             RuntimeError: the threads were closed, or none can be started.
         """
         future: Future[T] = Future()
-        one = _Waiting(job, future, self._clock())
+        one = Waiting(job, future, self._clock())
         with self._changed:
             if self._closed:
                 raise RuntimeError("these threads take no jobs any more")
@@ -175,7 +114,7 @@ class BatchThreads:
         while following is not None:
             taken.append(following)
             self._on_wait(self._clock() - following.since)
-            images = _decoded(following)
+            images = decoded(following)
             if images is not None:
                 batch.append((following, images))
             more = len(taken) < MOST_JOBS and self._clock() - begun < GATHERING_S
@@ -183,12 +122,7 @@ class BatchThreads:
         if not batch:
             return
         self._on_batch(len(batch))
-        outcomes = compute(model, [(one.job, images) for one, images in batch])
-        for (one, _), outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                one.future.set_exception(outcome)
-            else:
-                one.future.set_result(outcome)
+        finish(batch)
 
     def _first(self) -> _Waiting | None:
         """The next job, once there is one; None once closed."""
@@ -210,15 +144,3 @@ class BatchThreads:
                 if one.future.set_running_or_notify_cancel():
                     return one
             return None
-
-
-def _decoded(one: _Waiting) -> Floats | None:
-    """The images of a job; None once it has ended with an error."""
-    try:
-        images = one.job.images()
-        if one.job.late():
-            raise deadline_exceeded("the images were not classified before the deadline")
-        return images
-    except Exception as error:
-        one.future.set_exception(error)
-        return None

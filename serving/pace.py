@@ -1,0 +1,20 @@
+"""How long a model takes."""
+
+from __future__ import annotations
+
+_SMOOTHING = 0.2
+
+
+class Pace:
+    """Seconds that a model takes for an image, as its latest batches have shown.
+
+    `seconds_per_image` is None before the first. Noted from several threads: the last one wins.
+    """
+
+    def __init__(self) -> None:
+        self.seconds_per_image: float | None = None
+
+    def note(self, images: int, seconds: float) -> None:
+        """A batch of so many images (1 or more) has taken so long."""
+        latest, known = seconds / images, self.seconds_per_image
+        self.seconds_per_image = latest if known is None else known + _SMOOTHING * (latest - known)

@@ -24,13 +24,15 @@ TEST := $(ENVIRONMENTS)/test
 # A stamp is newer than what its environment was made from, and names the Python that made it.
 STAMP := made-by-python-$(PYTHON_VERSION)
 
-.PHONY: help serve test check lock clean python
+.PHONY: help serve environment test check docs lock clean python
 
 help:
 	@echo 'make serve          serve the bundled model on http://127.0.0.1:3000'
 	@echo 'make serve GPU=1    the same with the CUDA libraries'
-	@echo 'make test           all checks and tests (installs torch: several GB)'
+	@echo 'make environment    what training, evaluating and exporting need, in $(TEST) (installs torch: several GB)'
+	@echo 'make test           all checks and tests in the same environment'
 	@echo 'make check          the checks alone: ruff, mypy, import rules'
+	@echo 'make docs           the documentation as a site: build/docs/index.html'
 	@echo 'make lock           write requirements/*.txt from pyproject.toml (UPGRADE=1: with the newest versions)'
 	@echo 'make clean          remove environments and caches'
 	@echo
@@ -40,6 +42,8 @@ help:
 serve: $(SERVE)/$(STAMP)
 	@exec $(SERVE)/bin/clead serve $(ADDRESS)
 
+environment: $(TEST)/$(STAMP)
+
 test: check
 	$(TEST)/bin/python -m pytest $(PYTEST_OPTIONS)
 
@@ -47,6 +51,9 @@ check: $(TEST)/$(STAMP)
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports
+
+docs: $(TEST)/$(STAMP)
+	$(TEST)/bin/zensical build --strict
 
 $(ENVIRONMENTS)/serve/$(STAMP): requirements/serve.txt
 $(ENVIRONMENTS)/serve-gpu/$(STAMP): requirements/serve-gpu.txt

@@ -71,7 +71,7 @@ clean:
 	for made in serve/pyvenv.cfg serve-gpu/pyvenv.cfg test/pyvenv.cfg uv/bin/uv; do \
 		if [ -e '$(ENVIRONMENTS)'/"$$made" ]; then rm -rf '$(ENVIRONMENTS)'/"$${made%%/*}"; fi; done
 	rmdir '$(ENVIRONMENTS)' 2>/dev/null || true
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:

@@ -41,7 +41,10 @@ def test_without_a_target_it_lists_them() -> None:
     done = _make()
 
     assert done.returncode == 0
-    assert all(f"make {target}" in done.stdout for target in ("serve", "test", "lock", "clean"))
+    assert all(
+        f"make {target}" in done.stdout
+        for target in ("serve", "environment", "test", "docs", "lock", "clean")
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,7 @@ def test_without_a_target_it_lists_them() -> None:
         ("serve", [], "serve", "requirements/serve.txt"),
         ("serve", ["GPU=1"], "serve-gpu", "requirements/serve-gpu.txt"),
         ("test", [], "test", "requirements/test.txt"),
+        ("docs", [], "test", "requirements/test.txt"),
     ],
 )
 def test_each_target_sets_up_its_own_environment_once(

@@ -43,7 +43,8 @@ def test_the_size_of_the_bundled_model() -> None:
     with safe_open(bundle.path / "weights.safetensors", framework="np") as weights:
         count = sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())  # noqa: SIM118
     size = sum(file.stat().st_size for file in bundle.path.iterdir())
-    epochs = bundle.manifest.provenance.recipe["optimiser"]["epochs"]
+    recipe: Any = bundle.manifest.provenance.recipe
+    epochs = recipe["optimiser"]["epochs"]
 
     stated = (
         f"({count / 1e6:.1f} million weights, {size / 1e6:.1f} MB) trained on CIFAR-10 in {epochs} epochs"
@@ -60,6 +61,12 @@ def test_the_recipe_for_photographs() -> None:
     assert f"holds {recipe.data.holdout} of the training images out" in page
     assert f"there must be {2 * recipe.data.holdout} at least" in page
     assert recipe.network.name == "resnet18"
+
+
+def test_what_is_suggested_for_a_recipe_is_accepted() -> None:
+    suggested = [code.split() for code in PAGES["docs/train_your_own.md"].code if code.startswith("--set ")]
+    assert suggested
+    read_recipe(find_recipe("clead-photos-resnet18"), [value for _, value in suggested])
 
 
 def test_the_interval_of_few_images() -> None:

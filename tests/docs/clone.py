@@ -150,7 +150,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "CLEAD_DEFAULT_MODEL": "clead-cifar10",
         "CLEAD_DRAIN_MS": "0",
         # A verdict is not to depend on how busy the machine is.
-        "CLEAD_PROBE_DEADLINE_MS": "30000",
+        "CLEAD_PROBE_DEADLINE_MS": "100000",
+        "CLEAD_PROBE_MAX_DEADLINE_MS": "100000",
         "CLEAD_ENGINE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),

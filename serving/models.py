@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine, EngineInfo
-from export.bundle import Bundle, BundleNotFoundError, list_bundles
+from export.bundle import MANIFEST, Bundle, BundleError, BundleNotFoundError, BundleRef, list_bundles
+from export.manifest import parse_manifest
 from serving.pace import Pace
 from serving.settings import Settings
 
@@ -48,16 +49,19 @@ def identity_of(bundle: Bundle) -> dict[str, str]:
 
 
 def default_reference(settings: Settings) -> str:
-    """The default model's name: the setting, or the only model there is.
+    """The default model's name: the setting, the only model there is, or the only one among them whose newest
+    version was trained to withstand perturbations.
 
     Raises:
         BundleNotFoundError: there is none, or there are several and the setting is empty.
     """
     if settings.default_model is not None:
         return settings.default_model
-    names = sorted({ref.name for ref in list_bundles(settings.models_dir)})
-    if len(names) == 1:
-        return names[0]
+    newest = {ref.name: ref for ref in list_bundles(settings.models_dir)}
+    names = sorted(newest)
+    for candidates in (names, [name for name in names if _is_robust(newest[name])]):
+        if len(candidates) == 1:
+            return candidates[0]
     if not names:
         raise BundleNotFoundError(
             f"{settings.models_dir} holds no model: export one, or set CLEAD_MODELS_DIR"
@@ -65,6 +69,14 @@ def default_reference(settings: Settings) -> str:
     raise BundleNotFoundError(
         f"{settings.models_dir} holds {', '.join(names)}: set CLEAD_DEFAULT_MODEL to one of them"
     )
+
+
+def _is_robust(ref: BundleRef) -> bool:
+    # One that cannot be read is not served: it is no reason to choose nothing.
+    try:
+        return parse_manifest((ref.path / MANIFEST).read_bytes()).threat is not None
+    except (BundleError, OSError):
+        return False
 
 
 def warm_up(model: Model, *, with_gradient: bool) -> None:

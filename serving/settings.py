@@ -75,7 +75,8 @@ class Settings(BaseModel):
     default_model: Annotated[str | None, Optional_] = Field(
         default=None,
         description="`name` or `name/version` of the model that answers when a request names none. "
-        "May be left out when the folder holds one model.",
+        "May be left out when the folder holds one model, or only one that was trained to withstand "
+        "perturbations.",
     )
     max_loaded_models: Count = Field(
         default=4,

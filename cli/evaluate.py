@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output_file import check_writable
+from cli import complete
+from cli.commands import Command
+from cli.errors import stoppable
+from cli.output_file import check_writable, replace_text
 from cli.subject import Subject, find_subject, load_subject
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from training.evaluation.figures import Evaluation, Figure
+    from training.evaluation.figures import Evaluation
 
 
 def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -32,8 +35,20 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     return eps
 
 
-@click.command(short_help="Measure accuracy, clean and under attack.")
-@click.argument("run_or_bundle")
+@click.command(
+    cls=Command,
+    short_help="Measure accuracy, clean and under attack.",
+    examples=[
+        "clead evaluate runs/mine --data-dir photos --json mine.json",
+        "clead evaluate clead-cifar10 --data-dir data --n 200 --attacks noise,fgsm",
+        "clead evaluate clead-cifar10 --data-dir data --json | jq .robust",
+    ],
+    sections={
+        "What is measured": ("data_dir", "n", "seed", "attacks", "norm", "eps", "transfer_from", "control"),
+        "Output": ("curve_file", "json_file"),
+    },
+)
+@click.argument("run_or_bundle", shell_complete=complete.models_or_folders)
 @click.option(
     "--data-dir",
     required=True,
@@ -41,30 +56,55 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     help="Folder of the data whose test images are used.",
 )
 @click.option(
-    "--n", type=click.IntRange(min=1), help="Test images.  [1000, or all of them where there are fewer]"
+    "--n",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Test images.  [1000, or all of them where there are fewer]",
 )
 @click.option(
     "--attacks",
+    metavar="NAMES",
+    shell_complete=complete.attacks,
     help="With commas, of noise, fgsm, pgd-50-10, apgd-ce, apgd-t, square, transfer and autoattack; '' "
     "measures clean images only.  [noise,fgsm,pgd-50-10,autoattack, as far as the data allows]",
 )
 @click.option(
     "--transfer-from",
     metavar="RUN_OR_BUNDLE",
+    shell_complete=complete.models_or_folders,
     help="Also show images to the model that were made by PGD on this second one.",
 )
 @click.option(
     "--control",
     metavar="RUN_OR_BUNDLE",
+    shell_complete=complete.models_or_folders,
     help="A model trained without defence, which the same PGD has to break.",
 )
 @click.option("--norm", type=click.Choice(["linf", "l2", "l1"]), help="[the one trained for]")
-@click.option("--eps", callback=_eps, help="As 8/255 or 0.031.  [the one trained for]")
+@click.option("--eps", metavar="SIZE", callback=_eps, help="As 8/255 or 0.031.  [the one trained for]")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Chooses the images."
+    "--seed",
+    metavar="N",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="Chooses the images.",
 )
-@click.option("--batch-size", default=250, show_default=True, type=click.IntRange(min=1))
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--batch-size",
+    metavar="N",
+    default=250,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images attacked at once.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N.",
+    shell_complete=complete.choices("auto", "cpu", "cuda"),
+)
 @click.option(
     "--curve",
     "curve_file",
@@ -74,9 +114,13 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
 @click.option(
     "--json",
     "json_file",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write the figures as JSON to this file (- is standard output).",
+    help="Write the figures as JSON to this file; without FILE, or with -, to standard output.",
 )
+@stoppable("stopped; figures are written at the end, so nothing was: the same command begins anew")
 def evaluate(
     *,
     run_or_bundle: str,
@@ -107,15 +151,19 @@ def evaluate(
             raise click.UsageError(
                 f"--curve {curve_file}: the picture is a PNG, so the name must end in .png"
             )
-        # Now rather than after an hour of attacks.
-        import training.evaluation.plot as plot
 
-    from training.data.sources import open_images
-    from training.evaluation.evaluate import evaluate as measure
-    from training.evaluation.request import EvaluationRequest
-    from training.run import choose_device
+    from cli.progress import waiting
 
-    subject = load_subject(folder)
+    with waiting("loading torch and the model"):
+        if curve_file is not None:
+            # Now rather than after an hour of attacks.
+            import training.evaluation.plot as plot
+        from training.data.sources import open_images
+        from training.evaluation.evaluate import evaluate as measure
+        from training.evaluation.request import EvaluationRequest
+        from training.run import choose_device
+
+        subject = load_subject(folder)
     if norm is not None and norm != subject.norm and eps is None:
         raise click.UsageError(
             f"--norm {norm} is not the norm trained for ({subject.norm}): give --eps as well"
@@ -150,8 +198,11 @@ def evaluate(
     if str(json_file) != "-":
         _print(evaluation)
     if json_file is not None:
-        with click.open_file(str(json_file), "w", encoding="utf-8", atomic=str(json_file) != "-") as file:
-            file.write(json.dumps(evaluation.to_dict(), indent=2) + "\n")
+        text = json.dumps(evaluation.to_dict(), indent=2)
+        if str(json_file) == "-":
+            click.echo(text)
+        else:
+            replace_text(json_file, text + "\n")
     if curve_file is not None and evaluation.curve is not None:
         trained = subject.eps if request.norm == subject.norm else None
         plot.write_png(plot.draw_curve(evaluation.curve, title=subject.name, trained_eps=trained), curve_file)
@@ -178,31 +229,15 @@ def _companion(text: str | None, subject: Subject) -> nn.Module | None:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from cli.tables import checks_table, figures_table, print_tables
+    from cli.terminal import output
 
-    figures = Table("attack", "eps", "accuracy", "95% interval", "images", title=evaluation.subject)
-    for figure in evaluation.figures:
-        figures.add_row(figure.name, *_cells(figure), end_section=figure.name == "clean")
-        if figure.name == "autoattack":
-            for stage in evaluation.stages:
-                figures.add_row(f"  {stage.name}", *_cells(stage), style="dim")
-    if evaluation.worst_case is not None:
-        figures.add_section()
-        figures.add_row("worst case", *_cells(evaluation.worst_case), style="bold")
-    marks = {True: "[green]passed[/]", False: "[red]failed[/]", None: "not made"}
-    gates = Table("check", "", "detail")
-    for gate in evaluation.gates:
-        gates.add_row(gate.name, marks[gate.passed], escape(gate.detail))
-    console = Console()
-    console.print(figures, gates)
-    console.print(
-        evaluation.verdict, style="bold green" if evaluation.robust else "bold red", highlight=False
+    console = output()
+    console.print(evaluation.subject, style="bold", markup=False)
+    worst = [] if evaluation.worst_case is None else [evaluation.worst_case]
+    print_tables(
+        console,
+        figures_table([*evaluation.figures, *worst], stages=evaluation.stages),
+        checks_table((gate.name, gate.passed, gate.detail) for gate in evaluation.gates),
     )
-
-
-def _cells(figure: Figure) -> tuple[str, ...]:
-    low, high = figure.interval
-    size = "" if figure.eps is None else f"{figure.norm} {figure.eps:.4f}"
-    return size, f"{figure.accuracy:.2%}", f"{low:.1%} to {high:.1%}", str(figure.n)
+    console.print(evaluation.verdict, style="bold green" if evaluation.robust else "bold red", markup=False)

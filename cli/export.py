@@ -7,11 +7,22 @@ from pathlib import Path
 
 import click
 
+from cli import complete
+from cli.commands import Command
+from cli.errors import stoppable
 from cli.subject import find_subject, is_run
 
 
-@click.command(short_help="Write a bundle: what the server serves.")
-@click.argument("run_or_bundle")
+@click.command(
+    cls=Command,
+    short_help="Write a bundle: what the server serves.",
+    examples=[
+        "clead export runs/mine --data-dir photos --out models/mine",
+        "clead export models/mine --out models/mine --evaluation mine.json",
+        "clead export runs/mine --data-dir photos --out models/mine --json | jq -r .path",
+    ],
+)
+@click.argument("run_or_bundle", shell_complete=complete.models_or_folders)
 @click.option(
     "--out",
     required=True,
@@ -29,6 +40,7 @@ from cli.subject import find_subject, is_run
     help="Measured figures for the manifest: what `clead evaluate --json` wrote.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@stoppable("stopped; no bundle was published: the same command begins anew")
 def export(
     *, run_or_bundle: str, out: Path, data_dir: Path | None, evaluation: Path | None, as_json: bool
 ) -> None:
@@ -41,31 +53,48 @@ def export(
     if is_run(folder) and data_dir is None:
         raise click.UsageError("a training run is exported with --data-dir: its test images check the graphs")
 
-    from export.exporter import export_bundle, export_run
-    from export.measurement import read_measurement
+    from cli.progress import waiting
 
-    measurement = None if evaluation is None else read_measurement(evaluation)
-    if is_run(folder) and data_dir is not None:
-        done = export_run(folder, out, data_dir=data_dir, measurement=measurement)
-    else:
-        done = export_bundle(folder, out, data_dir=data_dir, measurement=measurement)
+    with waiting("exporting: the graphs are traced, then compared with torch"):
+        from export.exporter import export_bundle, export_run
+        from export.measurement import read_measurement
+
+        measurement = None if evaluation is None else read_measurement(evaluation)
+        if is_run(folder) and data_dir is not None:
+            done = export_run(folder, out, data_dir=data_dir, measurement=measurement)
+        else:
+            done = export_bundle(folder, out, data_dir=data_dir, measurement=measurement)
 
     manifest, parity = done.bundle.manifest, done.parity
+    size = sum(entry.bytes for entry in manifest.files.values())
     if as_json:
         answer = {
             "path": str(done.bundle.path),
             "name": manifest.name,
             "version": manifest.version,
             "sha256": done.bundle.sha256,
-            "bytes": sum(entry.bytes for entry in manifest.files.values()),
+            "bytes": size,
             "parity": {"images": parity.images, "logit_error": parity.logit_error},
+            "metrics": [metric.model_dump(mode="json") for metric in manifest.metrics],
         }
         click.echo(json.dumps(answer, indent=2))
         return
-    size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
-    click.echo(f"{done.bundle.path}: {size:.1f} MB, sha256 {done.bundle.sha256}")
-    click.echo(f"compared with torch on {parity.images} images: logits within {parity.logit_error:.1g}")
+
+    from cli.tables import figures_table, plain_table, print_tables
+    from cli.terminal import output
+
+    console = output()
+    console.print(f"{done.bundle.path}: {size / 1e6:.1f} MB", markup=False)
+    console.print(f"sha256 {done.bundle.sha256}", markup=False)
+    console.print(f"compared with torch on {parity.images} images: logits within {parity.logit_error:.1g}")
+    table = plain_table()
+    for heading in ("loss", "signs of gradients agree", "PGD succeeds: torch", "engine"):
+        table.add_column(heading, justify="left" if heading == "loss" else "right")
+    for loss in parity.losses:
+        signs = f"{loss.mean_sign_agreement:.2%}"
+        table.add_row(loss.loss, signs, f"{loss.torch_success:.1%}", f"{loss.engine_success:.1%}")
+    print_tables(console, table, *([figures_table(manifest.metrics)] if manifest.metrics else []))
     if not manifest.metrics:
-        click.echo(
+        console.print(
             "no measured figures yet: clead evaluate --json FILE, then export again with --evaluation FILE"
         )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli import complete
+from cli.commands import Command
 from cli.server_settings import model_and_engine_options, settings_with
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _NO_LIMITS = {
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-class _Recorded(click.Command):
+class _Recorded(Command):
     """Remembers the command line, for a report to name what made it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -37,7 +39,25 @@ class _Recorded(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Recorded, short_help="Say how robust the answers for images are.")
+@click.command(
+    cls=_Recorded,
+    short_help="Say how robust the answers for images are.",
+    examples=[
+        "clead probe photo.jpg",
+        "clead probe photo.jpg --eps 4/255,8/255 --adversarial adversarial.png",
+        "clead probe photo.jpg --target every --evidence full",
+        "clead probe photos/ --csv robustness.csv --html robustness.html",
+        "clead probe photo.jpg --json | jq .minimal_eps",
+    ],
+    sections={
+        "Model": ("model", "models_dir", "engine", "engine_strict", "triton_url"),
+        "Question": ("norm", "eps", "max_eps", "label", "target", "certify", "sigma", "certify_samples"),
+        "Attack": ("steps", "restarts", "loss", "seed", "evidence", "deadline"),
+        "Output": ("picture", "as_json", "adversarial", "difference"),
+        "Output for many images": ("json_lines", "csv_file", "html_file", "pictures"),
+        "True classes of many images": ("labels_file", "no_labels"),
+    },
+)
 @click.argument(
     "paths",
     metavar="IMAGE_OR_FOLDER...",
@@ -45,23 +65,53 @@ class _Recorded(click.Command):
     required=True,
     type=click.Path(exists=True, path_type=Path),
 )
-@click.option("--model", help="name or name/version.  [the server's default model]")
+@click.option(
+    "--model", help="name or name/version.  [the server's default model]", shell_complete=complete.models
+)
 @model_and_engine_options
 @click.option("--norm", type=click.Choice(["linf", "l2", "l1"]), help="[the one the model was trained for]")
-@click.option("--eps", help="One or several, with commas: 8/255 or 0.031. Without it: search the smallest.")
-@click.option("--max-eps", help="Where the search ends.")
-@click.option("--steps", type=int, help="Steps of each PGD run.")
-@click.option("--restarts", type=int, help="PGD runs at each eps.")
-@click.option("--loss", help="auto, cross-entropy, margin or dlr.")
-@click.option("--label", help="Class to be lost, by name or index.  [the predicted one]")
-@click.option("--target", help="Class to be reached, or every: what does each class take?  [any other]")
-@click.option("--seed", type=int, help="Of all random numbers.")
+@click.option(
+    "--eps",
+    metavar="SIZES",
+    help="One or several, with commas: 8/255 or 0.031. Without it: search the smallest.",
+)
+@click.option("--max-eps", metavar="SIZE", help="Where the search ends.")
+@click.option("--steps", metavar="N", type=int, help="Steps of each PGD run.")
+@click.option("--restarts", metavar="N", type=int, help="PGD runs at each eps.")
+@click.option(
+    "--loss",
+    help="auto, cross-entropy, margin or dlr.",
+    shell_complete=complete.choices("auto", "cross-entropy", "margin", "dlr"),
+)
+@click.option(
+    "--label",
+    metavar="CLASS",
+    help="Class to be lost, by name or index.  [the predicted one]",
+    shell_complete=complete.classes,
+)
+@click.option(
+    "--target",
+    metavar="CLASS",
+    help="Class to be reached, or every: what does each class take?  [any other]",
+    shell_complete=complete.targets,
+)
+@click.option("--seed", metavar="N", type=int, help="Of all random numbers.")
 @click.option("--evidence", type=click.Choice(["quick", "full"]), help="How much to check the attack itself.")
 @click.option("--certify", flag_value="true", help="Certify an l2 radius for the smoothed classifier.")
-@click.option("--sigma", help="Standard deviation of its noise, in [0, 1] pixels.")
-@click.option("--certify-samples", type=int, help="Noisy images that the certificate rests on.")
+@click.option("--sigma", metavar="SIZE", help="Standard deviation of its noise, in [0, 1] pixels.")
+@click.option("--certify-samples", metavar="N", type=int, help="Noisy images that the certificate rests on.")
 @click.option(
-    "--deadline", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds per image."
+    "--deadline",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.001),
+    default=60.0,
+    show_default=True,
+    help="Seconds per image.",
+)
+@click.option(
+    "--picture/--no-picture",
+    default=None,
+    help="One image: draw it, the nearest adversarial one, and the margin.  [where the terminal can]",
 )
 @click.option("--adversarial", type=_FILE, help="One image: write the nearest adversarial one to this PNG.")
 @click.option("--difference", type=_FILE, help="One image: write what that changes, amplified, to this PNG.")
@@ -85,6 +135,7 @@ class _Recorded(click.Command):
 )
 @click.option(
     "--pictures",
+    metavar="N",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
@@ -106,6 +157,7 @@ def probe(
     engine_strict: bool,
     triton_url: str | None,
     deadline: float,
+    picture: bool | None,
     adversarial: Path | None,
     difference: Path | None,
     as_json: bool,
@@ -122,7 +174,7 @@ def probe(
     eps is in units of [0, 1] pixels of the image as the model sees it. Folders are searched with all their
     subfolders. Ctrl-C ends a probe of many images with what it has by then.
 
-    Exit codes for many images: 1 if a file could not be probed, 130 after Ctrl-C.
+    Exit code 1: an image could not be probed.
     """
     values = {name: str(value) for name, value in parameters.items() if value is not None}
     many = len(paths) > 1 or paths[0].is_dir() or json_lines or any((csv_file, html_file, labels_file))
@@ -130,18 +182,22 @@ def probe(
         "--json and --json-lines both print: give one": as_json and json_lines,
         "--adversarial and --difference are for one image: --html shows those of many": many
         and (adversarial or difference),
+        "--picture is for one image, and not for JSON: leave it out": picture and (many or as_json),
         "--labels says what --label, --target or --no-labels say otherwise: give one": labels_file
         and (no_labels or values.keys() & {"label", "target"}),
     }.items():
         if given:
             raise click.UsageError(contradiction)
 
-    from cli.output_file import check_outputs
-    from cli.probe_one import probe_one
-    from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
-    from serving.engine_start import start_engine
-    from serving.probe_parameters import probe_request
-    from serving.registry import ModelRegistry
+    from cli.progress import waiting
+
+    with waiting("starting"):
+        from cli.output_file import check_outputs
+        from cli.probe_one import probe_one
+        from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
+        from serving.engine_start import start_engine
+        from serving.probe_parameters import probe_request
+        from serving.registry import ModelRegistry
 
     # What can be refused without a model is refused before one is loaded.
     outputs = Outputs(
@@ -157,7 +213,8 @@ def probe(
     )
     settings = settings.model_copy(update=_NO_LIMITS)
     registry = ModelRegistry(settings, lambda bundle: start_engine(bundle, settings, with_gradient=True))
-    served = registry.get(model)
+    with waiting("loading the model"):
+        served = registry.get(model)
 
     def request_with(more: Mapping[str, str]) -> ProbeRequest:
         return probe_request({**values, **more}, served.bundle.manifest, settings)
@@ -171,8 +228,9 @@ def probe(
             request=request,
             max_pixels=settings.max_pixels,
             deadline_s=deadline,
-            pictures={"adversarial": adversarial, "difference": difference},
+            files={"adversarial": adversarial, "difference": difference},
             as_json=as_json,
+            picture=picture,
         )
         return
     labels = labels_of(

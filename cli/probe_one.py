@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.output_file import replace_bytes
+from cli.picture import decoded, picture_console, side_by_side
 from cli.probe_report import print_report
+from cli.progress import progress
 from probes.request import Include, ProbeRequest
+from serving.classification import prepare
 from serving.models import Model
 from serving.probe_job import OnProgress, ProbeJob
 
@@ -29,33 +31,52 @@ def probe_one(
     request: ProbeRequest,
     max_pixels: int,
     deadline_s: float,
-    pictures: Mapping[Include, Path | None],
+    files: Mapping[Include, Path | None],
     as_json: bool,
+    picture: bool | None,
 ) -> None:
     """Probes one image and prints the report.
 
     Args:
-        pictures: the PNG files to write, by what they show.
+        files: the PNG files to write, by what they show.
+        picture: whether to draw; None: where the terminal can.
 
     Raises:
         Problem: as `serving.probe_job.ProbeJob.run`.
         OSError: a file cannot be read or written.
+        click.UsageError: a picture is asked for, and the encoding of the terminal has no characters for it.
     """
-    wanted = {name: path for name, path in pictures.items() if path is not None}
+    console, draws = picture_console(picture)
+    wanted: set[Include] = {name for name, path in files.items() if path is not None}
+    if draws and not as_json:
+        wanted.add("adversarial")
+    data = image.read_bytes()
     job = ProbeJob(
         model=model,
-        data=image.read_bytes(),
+        data=data,
         request=dataclasses.replace(request, include=frozenset(wanted)),
         max_pixels=max_pixels,
         deadline=time.monotonic() + deadline_s,
     )
-    with _bar() as progress:
-        report = job.run(cancelled=lambda: False, progress=progress)
-    written = {name: _write_image(path, report["images"][name]) for name, path in wanted.items()}
+    with _bars() as advance:
+        report = job.run(cancelled=lambda: False, progress=advance)
+    written = {
+        name: _write_image(path, report["images"][name]) for name, path in files.items() if path is not None
+    }
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    print_report(report, Console())
+    drawing = None
+    if draws:
+        clean = prepare(data, model, max_pixels=max_pixels)
+        adversarial = report["images"]["adversarial"]
+        drawing = side_by_side(
+            clean,
+            None if adversarial is None else decoded(adversarial),
+            report,
+            columns=console.width,
+        )
+    print_report(report, console, drawing=drawing, chart=picture is not False)
     for name, file in written.items():
         click.echo(f"{name}: {file or report['images']['reason']}")
 
@@ -68,11 +89,12 @@ def _write_image(path: Path, data_url: str | None) -> Path | None:
 
 
 @contextmanager
-def _bar() -> Iterator[OnProgress]:
-    """A bar over the gradient evaluations, then one over a certificate's samples; on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        attacking = bars.add_task("attacking", total=None)
+def _bars() -> Iterator[OnProgress]:
+    """A bar over the gradient evaluations, then one over a certificate's samples."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with progress(*columns) as bars:
+        # Most attacks end long before.
+        attacking = bars.add_task("attacking (at most)", total=None)
         certifying = bars.add_task("certifying", visible=False)
 
         def advance(state: Mapping[str, Any]) -> None:

@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from cli.margin_chart import margin_chart
+from cli.radius import UNKNOWN, radius
+from cli.tables import checks_table, plain_table, print_tables
+from cli.terminal import draws_lines
+from cli.verdict_sentence import caveat, verdict_sentence
+
 STYLES = {"flipped": "bold red", "held": "bold green", "inconclusive": "bold yellow"}
-_UNKNOWN = "-"
 
 
-def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Prints the JSON object of `/probe`: the answer, the verdict, the curve, what each class takes, and the
-    checks that failed."""
+def print_report(
+    report: Mapping[str, Any], console: Console, *, drawing: RenderableType | None, chart: bool
+) -> None:
+    """Prints the JSON object of `/probe`: what was found in a sentence, the curve, what each class takes, the
+    evidence, and the pictures.
+
+    Args:
+        drawing: of the images.
+        chart: whether the margin is drawn where the terminal can.
+    """
     model, prediction, norm = report["model"], report["prediction"], report["threat"]["norm"]
-    console.print(
-        f"{model['name']}/{model['version']} says [bold]{escape(prediction['label'])}[/] "
-        f"({prediction['probability']:.1%})",
-        highlight=False,
-    )
     verdict, eps = report["verdict"], report["threat"]["eps"]
+    console.print(verdict_sentence(report), style=STYLES[verdict], markup=False)
+    if said := caveat(report):
+        console.print(said, style="dim")
     console.print(
-        f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {escape(report['meaning'])}",
-        highlight=False,
+        f"\n{model['name']}/{model['version']} says [bold]{escape(prediction['label'])}[/] "
+        f"({prediction['probability']:.1%})"
     )
-    console.print(_smallest(report), highlight=False)
-    console.print(_curve(report))
-    if report["classes"]:
-        console.print(_classes(report))
+    console.print(
+        f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {escape(report['meaning'])}"
+    )
+    console.print(_smallest(report))
+    print_tables(console, _curve(report), *([_classes(report)] if report["classes"] else []))
     if (certificate := report["certificate"]) is not None:
         label = "no answer" if certificate["label"] is None else escape(certificate["label"])
-        console.print(f"[bold]certificate[/]: {label}. {escape(certificate['meaning'])}", highlight=False)
-    for check in report["evidence"]:
-        if not check["passed"]:
-            console.print(f"[yellow]check failed:[/] {check['check']}: {check['detail']}", highlight=False)
+        console.print(f"[bold]certificate[/]: {label}. {escape(certificate['meaning'])}")
+    _print_evidence(report["evidence"], console)
     spent = report["budget"]
     console.print(
         f"{spent['gradient_evaluations']} gradients and {spent['forward_evaluations']} forward passes in "
         f"{spent['seconds']:.2f} s{', stopped by the deadline' if spent['exhausted'] else ''}",
         style="dim",
-        highlight=False,
     )
+    if drawing is not None:
+        console.print()
+        console.print(drawing)
+    if (
+        chart
+        and draws_lines(console)
+        and (lines := margin_chart(report["curve"], norm, columns=console.width))
+    ):
+        console.print()
+        for line in lines:
+            console.print(line, no_wrap=True)
 
 
-def radius(eps: float | None, norm: str) -> str:
-    """eps as people read it: l-inf in 255ths, as pixels are stored, l2 and l1 as they are."""
-    if eps is None:
-        return _UNKNOWN
-    return f"{eps * 255:.2f}/255" if norm == "linf" else f"{eps:.4f}"
+def _print_evidence(checks: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """What failed in full, what passed by name."""
+    failed = [(check["check"], False, check["detail"]) for check in checks if not check["passed"]]
+    passed = [check["check"] for check in checks if check["passed"]]
+    if failed:
+        print_tables(console, checks_table(failed))
+    if passed:
+        console.print(f"[green]checks passed ({len(passed)}):[/] {', '.join(passed)}")
 
 
 def _smallest(report: Mapping[str, Any]) -> str:
@@ -62,10 +84,16 @@ def _smallest(report: Mapping[str, Any]) -> str:
 
 
 def _curve(report: Mapping[str, Any]) -> Table:
-    table = Table("eps", "flipped", "as 8-bit image", "nearest answer", "margin", "margin under noise")
+    table = plain_table()
+    table.add_column("eps", no_wrap=True, justify="right")
+    for heading in ("flipped", "8-bit"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("worst answer", overflow="fold", min_width=8)
+    for heading in ("margin", "noise"):
+        table.add_column(heading, no_wrap=True, justify="right")
     for point in report["curve"]:
         answer = (
-            _UNKNOWN if point["label"] is None else f"{escape(point['label'])} ({point['probability']:.1%})"
+            UNKNOWN if point["label"] is None else f"{escape(point['label'])} ({point['probability']:.1%})"
         )
         table.add_row(
             radius(point["eps"], report["threat"]["norm"]),
@@ -80,15 +108,17 @@ def _curve(report: Mapping[str, Any]) -> Table:
 
 def _classes(report: Mapping[str, Any]) -> Table:
     norm = report["threat"]["norm"]
-    table = Table("class", "smallest eps that gives it")
+    table = plain_table()
+    table.add_column("class", overflow="fold")
+    table.add_column("smallest eps that gives it", justify="right")
     for one in report["classes"]:
         table.add_row(escape(one["label"]), radius(one["flipped"], norm))
     return table
 
 
 def _yes_or_no(value: bool | None) -> str:
-    return _UNKNOWN if value is None else "yes" if value else "no"
+    return UNKNOWN if value is None else "[red]yes[/]" if value else "no"
 
 
 def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.3f}"
+    return UNKNOWN if value is None else f"{value:.3g}"

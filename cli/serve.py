@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli import complete
 from cli.child import run_child
+from cli.commands import Command
 from cli.server_settings import model_and_engine_options, settings_with
 
 if TYPE_CHECKING:
@@ -25,11 +27,35 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 _PATIENCE_S = 30.0
 
 
-@click.command(short_help="Serve the models over HTTP.")
+@click.command(
+    cls=Command,
+    short_help="Serve the models over HTTP.",
+    examples=[
+        "clead serve",
+        "clead serve --port 8080 --model clead-cifar10",
+        "CLEAD_KEYS_FILE=keys clead serve --host 0.0.0.0 --workers 4",
+    ],
+    sections={
+        "Where": ("host", "port", "workers"),
+        "What": ("default_model", "models_dir", "engine", "engine_strict", "triton_url"),
+    },
+)
 @click.option("--host", help="IP address to listen on.  [CLEAD_HOST, else 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [CLEAD_PORT, else 3000]")
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [CLEAD_WORKERS, else 1]")
-@click.option("--model", "default_model", help="The model that answers by default: name or name/version.")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(1, 65535), help="Port to listen on.  [CLEAD_PORT, else 3000]"
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    help="Worker processes.  [CLEAD_WORKERS, else 1]",
+)
+@click.option(
+    "--model",
+    "default_model",
+    help="The model that answers by default: name or name/version.",
+    shell_complete=complete.models,
+)
 @model_and_engine_options
 @click.option("--quiet", is_flag=True, help="Do not print what to try.")
 def serve(*, quiet: bool, **options: object) -> None:

@@ -16,6 +16,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 ENGINES = ("auto", "cpu", "cuda", "tensorrt", "triton")
 
 
+def models_dir_option(command: Command) -> Command:
+    """Adds --models-dir, named like the setting that it replaces."""
+    return click.option(
+        "--models-dir",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of model bundles.  [CLEAD_MODELS_DIR, else models/ beside the code]",
+    )(command)
+
+
 def model_and_engine_options(command: Command) -> Command:
     """Adds --models-dir, --engine, --strict and --triton-url, named like the settings that they replace."""
     for option in (
@@ -26,11 +35,7 @@ def model_and_engine_options(command: Command) -> Command:
         click.option(
             "--engine", type=click.Choice(ENGINES), help="What computes.  [CLEAD_ENGINE, else auto]"
         ),
-        click.option(
-            "--models-dir",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Folder of model bundles.  [CLEAD_MODELS_DIR, else models/ beside the code]",
-        ),
+        models_dir_option,
     ):
         command = option(command)
     return command

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import sys
+import json
+import os
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-CONTINUE_LATER = 130
+from cli import complete
+from cli.commands import Command
+from cli.errors import stoppable
+
+if TYPE_CHECKING:
+    from training.checkpoint import Progress
 
 
-@click.command(short_help="Train a classifier.")
-@click.argument("recipe")
+@click.command(
+    cls=Command,
+    short_help="Train a classifier.",
+    examples=[
+        "clead train clead-cifar10-compact --data-dir data",
+        "clead train clead-photos-resnet18 --data-dir photos --out runs/mine",
+        "clead train mine.toml --data-dir data --set optimiser.epochs=3",
+        "clead train clead-cifar10-compact --data-dir data --resume",
+    ],
+)
+@click.argument("recipe", shell_complete=complete.recipes_or_files)
 @click.option(
     "--data-dir",
     required=True,
@@ -24,7 +41,13 @@ CONTINUE_LATER = 130
     help="Folder of the run.  [runs/NAME, with the recipe's name]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N.",
+    shell_complete=complete.choices("auto", "cpu", "cuda"),
+)
 @click.option(
     "--set",
     "overrides",
@@ -32,21 +55,56 @@ CONTINUE_LATER = 130
     metavar="KEY=VALUE",
     help="Change a value of the recipe, such as optimiser.epochs=3. May be repeated.",
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: the folder, and the figures of each epoch."
+)
+@stoppable("stopped; the same command with --resume goes on from the last checkpoint")
 def train(
-    *, recipe: str, data_dir: Path, out: Path | None, resume: bool, device: str, overrides: tuple[str, ...]
+    *,
+    recipe: str,
+    data_dir: Path,
+    out: Path | None,
+    resume: bool,
+    device: str,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Train the classifier that RECIPE describes.
 
     RECIPE is a TOML file, or the name of a shipped recipe. The folder of the run is printed at the end. A run
     that was stopped, at any moment and by whatever means, goes on with --resume.
     """
-    from training import run
+    from cli.progress import waiting
 
-    try:
-        folder = run.train(
-            recipe, data_dir=data_dir, out=out, resume=resume, device=device, overrides=overrides
-        )
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command with --resume goes on from the last checkpoint", err=True)
-        sys.exit(CONTINUE_LATER)
+    # torchrun starts several of us.
+    first = os.environ.get("RANK", "0") == "0"
+    with waiting("loading torch", shown=first):
+        from training import run
+        from training.checkpoint import read_checkpoint
+        from training.run_folder import LAST
+
+    folder = run.train(recipe, data_dir=data_dir, out=out, resume=resume, device=device, overrides=overrides)
+    if not first:
+        return
+    progress = read_checkpoint(folder / LAST)[1].progress
+    if as_json:
+        click.echo(json.dumps(_answer(folder, progress), indent=2))
+        return
     click.echo(folder)
+    following = ["clead", "evaluate", str(folder), "--data-dir", str(data_dir)]
+    click.echo(
+        f"the best of {len(progress.history)} epochs on held-out images was {progress.best_epoch} "
+        f"({progress.best_accuracy:.1%})\n"
+        f"next: {shlex.join(following)} --json evaluation.json",
+        err=True,
+    )
+
+
+def _answer(folder: Path, progress: Progress) -> dict[str, object]:
+    return {
+        "folder": str(folder),
+        "epochs": len(progress.history),
+        "best_epoch": progress.best_epoch,
+        "best_accuracy": progress.best_accuracy,
+        "history": list(progress.history),
+    }

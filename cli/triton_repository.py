@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli import complete
+from cli.commands import Command
+from cli.errors import stoppable
 from cli.subject import SubjectError, find_subject, is_run
 
 if TYPE_CHECKING:
     from export.triton_repository import Backend
 
 
-@click.command("triton-repository", short_help="Write a bundle as a model repository for Triton.")
-@click.argument("bundle")
+@click.command(
+    "triton-repository",
+    cls=Command,
+    short_help="Write a bundle as a model repository for Triton.",
+    examples=[
+        "clead triton-repository clead-cifar10 --out repository",
+        "clead triton-repository models/mine --out repository --backend python",
+    ],
+)
+@click.argument("bundle", shell_complete=complete.models_or_folders)
 @click.option(
     "--out",
     required=True,
@@ -23,7 +34,12 @@ if TYPE_CHECKING:
     help="Folder of the repository; models that are there already stay.",
 )
 @click.option(
-    "--max-batch", default=64, show_default=True, type=click.IntRange(min=1), help="Images a batch."
+    "--max-batch",
+    metavar="N",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images a batch.",
 )
 @click.option(
     "--backend",
@@ -39,6 +55,7 @@ if TYPE_CHECKING:
     "[default: this environment's site-packages]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@stoppable("stopped; one of the two models may have been written: remove it before the next try")
 def triton_repository(
     *, bundle: str, out: Path, max_batch: int, backend: Backend, packages: Path | None, as_json: bool
 ) -> None:
@@ -46,15 +63,18 @@ def triton_repository(
 
     BUNDLE is its folder, models/NAME (the newest version), or its name.
     """
-    from export.bundle import load_bundle
-    from export.triton_repository import write_triton_repository
+    from cli.progress import waiting
 
     folder = find_subject(bundle)
     if is_run(folder):
         raise SubjectError(f"{folder} is a training run: clead export makes a bundle of it first")
-    classifier, gradient = write_triton_repository(
-        load_bundle(folder), out, max_batch=max_batch, backend=backend, packages=packages
-    )
+    with waiting("writing the repository"):
+        from export.bundle import load_bundle
+        from export.triton_repository import write_triton_repository
+
+        classifier, gradient = write_triton_repository(
+            load_bundle(folder), out, max_batch=max_batch, backend=backend, packages=packages
+        )
     if as_json:
         click.echo(json.dumps({"classifier": str(classifier), "gradient": str(gradient)}, indent=2))
         return

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal, TypeAlias
 import click
 
 from cli import __version__
+from cli.errors import INTERRUPTED
 from cli.output_file import check_outputs, replace_text
 from cli.probe_set.files import FoundFiles, find_images
 from cli.probe_set.html_report import html_report
@@ -22,12 +22,12 @@ from cli.probe_set.result import Collector, SetResult
 from cli.probe_set.run import SetJob, stopped_by_signals
 from cli.probe_set.setup import Setup
 from cli.probe_set.tables import counted, csv_table, json_document, json_line, print_table
+from cli.progress import counting
+from cli.terminal import output
 from probes.request import ProbeRequest
 from serving.models import Model
 from serving.problems import Problem
 
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells count: 128 + SIGINT."""
 _STANDARD_OUTPUT = Path("-")
 Printed: TypeAlias = Literal["table", "json", "json-lines"]
 
@@ -73,9 +73,7 @@ class Outputs:
         if self.printed == "json":
             click.echo(json_document(result, setup))
         elif self.printed == "table" and self.csv != _STANDARD_OUTPUT:
-            from rich.console import Console
-
-            print_table(result, setup, Console())
+            print_table(result, setup, output())
         if failed:
             raise click.ClickException("; ".join(failed))
 
@@ -172,19 +170,16 @@ def probe_set(
     def result() -> SetResult:
         return collector.result(failures=found.unreadable, images=len(found.images), skipped=found.skipped)
 
-    with (
-        _bar(len(found.images), hidden=lines and sys.stdout.isatty()) as advance,
-        stopped_by_signals() as stop,
-    ):
+    with stopped_by_signals() as stop:
         if lines:
             for failure in found.unreadable:
                 click.echo(json_line(failure))
         try:
-            for outcome in job.run(found.images, stop=stop):
-                collector.add(outcome)
-                if lines:
-                    click.echo(json_line(outcome))
-                advance()
+            with counting("probing", len(found.images), shown=not (lines and sys.stdout.isatty())) as begin:
+                for outcome in job.run(found.images, stop=stop, begin=begin):
+                    collector.add(outcome)
+                    if lines:
+                        click.echo(json_line(outcome))
         except Exception:
             # A mistake of ours, or a parameter that no image accepts: what was found before is not lost.
             if not collector.empty:
@@ -200,23 +195,3 @@ def probe_set(
         click.echo(f"interrupted: {done.not_reached} of {len(found.images)} images not reached", err=True)
         return INTERRUPTED
     return 1 if done.failures else 0
-
-
-@contextmanager
-def _bar(images: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
-    """A bar over the images, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=hidden or not console.is_terminal,
-        # What is printed to standard output belongs there, and not on the terminal of the bar.
-        redirect_stdout=False,
-    ) as bars:
-        task = bars.add_task("probing", total=images)
-        yield lambda: bars.advance(task)

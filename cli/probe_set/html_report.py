@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from cli.probe_report import radius
 from cli.probe_set.curve_svg import axis_ticks, curve_svg, tick_label
 from cli.probe_set.files import printable
 from cli.probe_set.result import Probed, SetResult, breakpoints, curve_at, median_flipped
 from cli.probe_set.setup import Setup
 from cli.probe_set.tables import counted
+from cli.radius import radius
 from probes.request import ProbeRequest
 from probes.smoothing import ALPHA
 

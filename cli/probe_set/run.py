@@ -41,8 +41,13 @@ class SetJob:
     max_pixels: int
     deadline_s: float
 
-    def run(self, images: Iterable[ImageFile], *, stop: Stop) -> Iterator[Probed | Failure]:
+    def run(
+        self, images: Iterable[ImageFile], *, stop: Stop, begin: Callable[[str], None]
+    ) -> Iterator[Probed | Failure]:
         """Yields what each image gave. An image whose attack was cut short by `stop` yields nothing.
+
+        Args:
+            begin: called with the name of each image before it is probed.
 
         Raises:
             Problem: invalid_parameter: no image of this model can be probed like this.
@@ -51,6 +56,7 @@ class SetJob:
         for image in images:
             if stop():
                 return
+            begin(image.name)
             outcome = self._probe(image, stop)
             if not stop():
                 yield outcome

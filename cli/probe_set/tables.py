@@ -7,15 +7,16 @@ import io
 import json
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.probe_report import STYLES, radius
+from cli.probe_report import STYLES
 from cli.probe_set.files import Failure
 from cli.probe_set.result import Probed, SetResult, breakpoints, curve_at, median_flipped
 from cli.probe_set.setup import Setup
+from cli.radius import radius
+from cli.tables import plain_table, print_tables
 
 COLUMNS = (
     "file", "label", "prediction", "probability", "correct", "verdict", "norm", "eps", "held", "flipped",
@@ -74,7 +75,7 @@ def json_document(result: SetResult, setup: Setup) -> str:
 def print_table(result: SetResult, setup: Setup, console: Console) -> None:
     """A line for each image, and what can be said about all of them."""
     if result.probed:
-        console.print(_rows(result, setup))
+        print_tables(console, _rows(result, setup))
         for line in summary(result, setup):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for failure in result.failures:
@@ -110,7 +111,7 @@ def counted(n: int, noun: str) -> str:
 def _rows(result: SetResult, setup: Setup) -> Table:
     """File names may break into lines; everything else stays whole."""
     doubted = any(probed.failed_checks for probed in result.probed)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     table.add_column("file", overflow="fold")
     for heading in ("answer", *(["label"] if setup.labelled else []), "verdict"):
         table.add_column(heading, no_wrap=True)

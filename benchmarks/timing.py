@@ -8,9 +8,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+
+from benchmarks.figures_file import add_json_option, check_json_option
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 WARM_UP = 1
@@ -22,15 +23,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: for one thread on a machine that is busy"
     )
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    add_json_option(parser)
 
 
 def check_options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Give torch its threads; an error of `parser` if the options do not go together."""
     if arguments.clock == "cpu" and arguments.threads > 1:
         parser.error("--clock cpu adds up the threads' times: it goes with --threads 1")
-    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
-        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
+    check_json_option(arguments, parser)
     torch.set_num_threads(arguments.threads)
 
 

@@ -57,11 +57,13 @@ def reported() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (advice := _missing_extra(error)):
             raise click.ClickException(advice) from error
+        said = str(error) or type(error).__name__
         if type(error).__module__.partition(".")[0] in PACKAGES:
-            raise click.ClickException(str(error) or type(error).__name__) from error
+            raise click.ClickException(said) from error
         if isinstance(error, ValueError | OSError):
-            text = f"{error or type(error).__name__}\n(clead --traceback ... shows where this comes from)"
-            raise click.ClickException(text) from error
+            raise click.ClickException(
+                f"{said}\n(clead --traceback ... shows where this comes from)"
+            ) from error
         raise click.ClickException(
             f"a mistake in clead itself ({type(error).__name__}: {error}). Please report it, with the file "
             f"{_kept_traceback(error)}"

@@ -55,7 +55,7 @@ def export(
 
     from cli.progress import waiting
 
-    with waiting("exporting: the graphs are traced, then compared with torch"):
+    with waiting("tracing the graphs, and comparing them with torch"):
         from export.exporter import export_bundle, export_run
         from export.measurement import read_measurement
 
@@ -84,11 +84,11 @@ def export(
     from cli.terminal import output
 
     console = output()
-    console.print(f"{done.bundle.path}: {size / 1e6:.1f} MB", markup=False)
-    console.print(f"sha256 {done.bundle.sha256}", markup=False)
+    console.print(f"{done.bundle.path}: {size / 1e6:.1f} MB", markup=False, soft_wrap=True)
+    console.print(f"sha256 {done.bundle.sha256}", soft_wrap=True)
     console.print(f"compared with torch on {parity.images} images: logits within {parity.logit_error:.1g}")
     table = plain_table()
-    for heading in ("loss", "signs of gradients agree", "PGD succeeds: torch", "engine"):
+    for heading in ("loss", "gradient signs agree", "PGD, torch", "PGD, engine"):
         table.add_column(heading, justify="left" if heading == "loss" else "right")
     for loss in parity.losses:
         signs = f"{loss.mean_sign_agreement:.2%}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import importlib.util
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -25,6 +27,12 @@ SERVICE = "serving.service:Service"
 _SECONDS_BETWEEN_LOOKS = 0.25
 # The socket listens before a worker does: one patient question is answered as soon as one is up.
 _PATIENCE_S = 30.0
+
+_ADVICE = {
+    errno.EADDRINUSE: "end what listens there, or give another --port",
+    errno.EACCES: "give a --port of 1024 or more",
+    errno.EADDRNOTAVAIL: "give a --host that is an address of this machine",
+}
 
 
 @click.command(
@@ -70,6 +78,7 @@ def serve(*, quiet: bool, **options: object) -> None:
     from serving.settings import PREFIX
 
     environment, settings = settings_with(options)
+    check_address(settings.host, settings.port)
     environment |= _for_another_folder(settings)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--working-dir", str(_project_root())]
     command += ["--host", settings.host, "--port", str(settings.port)]
@@ -103,6 +112,20 @@ def serve(*, quiet: bool, **options: object) -> None:
         code = run_child(command, environment=environment, watch=watch, before_stop=drain)
         end_draining(file)
     sys.exit(code)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises click.ClickException unless a server can listen there. BentoML would answer with a traceback."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        # As the server does: a connection that has just ended is no obstacle.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "give another --host or --port")
+            raise click.ClickException(
+                f"cannot listen on {host}, port {port}: {error.strerror or error}; {advice}"
+            ) from error
 
 
 def what_to_try(host: str, port: int, *, probe: bool) -> str:

@@ -14,6 +14,8 @@ from training.totals import loss_text
 
 Track: TypeAlias = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
 """`TrainingProgress.track`."""
+_BESIDE_FIGURES = 60
+"""Columns of a terminal that the epoch, the bar and the times take."""
 
 
 class TrainingProgress:
@@ -58,9 +60,10 @@ class TrainingProgress:
 
     def step(self, done: int, figures: Mapping[str, float]) -> None:
         """`figures`: the epoch's means so far (`training.totals.means`)."""
-        self._bars.update(
-            self._task, completed=done, figures=f"{loss_text(figures)}{_accuracies(figures, 'train')}"
-        )
+        text = f"{loss_text(figures)}{_accuracies(figures, 'train')}"
+        if self._console.width < len(text) + _BESIDE_FIGURES:
+            text = f"loss {figures['loss']:.3f}"
+        self._bars.update(self._task, completed=done, figures=text)
 
     def finish_epoch(self, figures: Mapping[str, float], *, best: bool) -> None:
         """A line that stays. `figures`: an entry of `Progress.history`."""

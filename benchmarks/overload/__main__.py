@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures_file import add_json_option, check_json_option, write_figures
 from benchmarks.overload.sampler import Felt, Sampler, post, seconds_to_recovery, summary
 from benchmarks.server_process import Running, free_port, running
 from benchmarks.serving_load.contestants import OURS, REPOSITORY, contestant
@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument(
         "--interval", type=float, default=0.05, help="seconds between the steady client's requests"
     )
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    add_json_option(parser)
     arguments = parser.parse_args()
+    check_json_option(arguments, parser)
     require_wrk()
     bundle = (arguments.bundle or resolve_bundle(REPOSITORY / "models", "clead-cifar10")).resolve()
     image, port = arguments.image.read_bytes(), free_port()
@@ -48,8 +49,7 @@ def main() -> None:
         report = _measure(process, port, image, arguments)
     for name, value in report.items():
         print(f"{name}: {value}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_figures(arguments, report)
 
 
 def _measure(process: Running, port: int, image: bytes, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import tempfile
 from contextlib import closing
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.agreement.libraries import library_attacks
+from benchmarks.figures_file import write_figures
 from benchmarks.probe_speed import pgd, smallest_eps
 from benchmarks.probe_speed.subjects import BUNDLED, EPS, RESNET, Subject, bundled, resnet18
 from benchmarks.timing import CLOCKS, add_options, check_options, interleaved
@@ -54,8 +54,7 @@ def main() -> None:
             subjects[RESNET] = resnet18(Path(folder), classes=classes)
         for name in arguments.models:
             _measure(subjects[name], arguments, report)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_figures(arguments, report)
 
 
 def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, Any]) -> None:

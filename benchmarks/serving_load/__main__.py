@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.figures_file import add_json_option, check_json_option, write_figures
 from benchmarks.server_process import free_port, running
 from benchmarks.serving_load.contestants import (
     REPOSITORY,
@@ -49,11 +49,10 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--seconds", type=float, default=6.0, help="of load, at each number of connections")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    add_json_option(parser)
     arguments = parser.parse_args()
+    check_json_option(arguments, parser)
     require_wrk()
-    if arguments.json is not None and not os.access(arguments.json.absolute().parent, os.W_OK):
-        parser.error(f"--json {arguments.json}: its folder does not exist or cannot be written")
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:
         arguments.bundle = _bundle(arguments.model, Path(folder))
@@ -61,9 +60,7 @@ def main() -> None:
             for workers in dict.fromkeys(arguments.workers):
                 measured += _round(number, workers, arguments)
     _print_table(measured, reference=STOCK if STOCK in arguments.servers else arguments.servers[0])
-    if arguments.json is not None:
-        document = json.dumps([asdict(one) for one in measured], indent=2)
-        arguments.json.write_text(document + "\n", encoding="utf-8")
+    write_figures(arguments, [asdict(one) for one in measured])
 
 
 def _bundle(model: str, folder: Path) -> Path:

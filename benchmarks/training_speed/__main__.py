@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.figures_file import write_figures
 from benchmarks.timing import CLOCKS, Times, add_options, check_options, interleaved
 from benchmarks.training_speed.reference import BATCH_SIZE
 from benchmarks.training_speed.stages import breakdown
@@ -55,8 +55,7 @@ def main() -> None:
             row = _measured(network, attack, images, device, arguments)
             report["rows"].append(row)
             _print(row)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_figures(arguments, report)
 
 
 def _checked(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> torch.device:

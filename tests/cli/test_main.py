@@ -36,8 +36,59 @@ def test_every_command_explains_itself(clead: Clead, command: str) -> None:
 
     assert (overview.exit_code, detail.exit_code) == (0, 0)
     assert f"  {command} " in overview.output
-    assert "..." not in overview.output.partition("Commands:")[2]
+    assert "..." not in overview.output.partition("Make a model:")[2]
     assert f"clead {command}" in detail.output
+
+
+@pytest.mark.parametrize("columns", ["60", "200"])
+def test_every_command_stands_once_under_a_heading_with_an_example(
+    clead: Clead, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    listed, _, examples = clead("--help").output.partition("Make a model:")[2].partition("Examples:")
+
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert names == list(main.commands)
+    assert [name for name in main.commands if f"clead {name}" in examples] == names
+    assert len(examples.strip().splitlines()) == len(names), "an example was broken into lines"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["prob"], "probe"), (["probe", "x", "--step", "3"], "--steps"), (["keys", "knew"], "new")],
+)
+def test_what_is_mistyped_is_answered_with_the_nearest(clead: Clead, words: list[str], meant: str) -> None:
+    result = clead(*words)
+
+    assert result.exit_code == 2
+    assert "Did you mean" in result.stderr
+    assert f"'{meant}'" in result.stderr
+
+
+def test_options_are_grouped_and_none_is_lost(clead: Clead) -> None:
+    for command in main.commands.values():
+        options = {
+            option for parameter in command.params for option in parameter.opts if option.startswith("--")
+        }
+        text = clead(command.name or "", "--help").output
+        assert options <= set(text.replace(",", " ").split()), command.name
+    assert text.count("Options:") == 1
+    probe = clead("probe", "--help").output
+    assert probe.index("Question:") < probe.index("--eps") < probe.index("Attack:") < probe.index("--steps")
+
+
+@pytest.mark.parametrize("also", [[], ["--traceback"]])
+def test_ctrl_c_exits_with_130(clead: Clead, monkeypatch: pytest.MonkeyPatch, also: list[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engines.doctor.diagnose", interrupted)
+
+    result = clead(*also, "doctor")
+
+    assert result.exit_code == 130
+    assert "stopped" in result.stderr
+    assert result.stdout == ""
 
 
 def test_version(clead: Clead) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
-from cli.serve import what_to_try
+from cli.serve import check_address, what_to_try
 from serving.client import Client
 from tests.cli.conftest import Clead
 from tests.serving.conftest import clean_environment, free_port
@@ -97,3 +99,20 @@ def test_what_to_try_names_an_address_that_answers(host: str, url: str) -> None:
     assert f"{url}classify" in lines
     assert f"{url}probe" in lines
     assert "probe" not in what_to_try(host, 3000, probe=False)
+
+
+def test_an_address_that_is_taken_is_said_before_anything_starts(clead: Clead, color_models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = clead("serve", "--port", str(port), "--models-dir", color_models)
+
+    assert result.exit_code == 1
+    assert f"127.0.0.1, port {port}" in result.stderr and "--port" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_address_of_another_machine_is_said() -> None:
+    # Of the documentation (RFC 5737): nobody has it.
+    with pytest.raises(click.ClickException, match="an address of this machine"):
+        check_address("192.0.2.1", 3000)
+    check_address("127.0.0.1", free_port())

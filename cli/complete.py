@@ -33,11 +33,10 @@ def _completer(words: _Words) -> Completer:
 @_completer
 def models(context: click.Context) -> list[str]:
     """Every `name`, then every `name/version`, of the models folder."""
-    from export.bundle import list_bundles
-
-    bundles = list_bundles(_models_dir(context))
-    names = dict.fromkeys(bundle.name for bundle in bundles)
-    return [*names, *(f"{bundle.name}/{bundle.version}" for bundle in bundles)]
+    # export.bundle knows them too, but loads protobuf first: who presses Tab does not want to wait.
+    versions = sorted(path.parent for path in _models_dir(context).glob("*/*/manifest.json"))
+    names = dict.fromkeys(version.parent.name for version in versions)
+    return [*names, *(f"{version.parent.name}/{version.name}" for version in versions)]
 
 
 def models_or_folders(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:

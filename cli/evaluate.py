@@ -196,7 +196,7 @@ def evaluate(
         control=undefended,
     )
     if str(json_file) != "-":
-        _print(evaluation)
+        print_evaluation(evaluation)
     if json_file is not None:
         text = json.dumps(evaluation.to_dict(), indent=2)
         if str(json_file) == "-":
@@ -228,7 +228,8 @@ def _companion(text: str | None, subject: Subject) -> nn.Module | None:
     return other.module
 
 
-def _print(evaluation: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Prints figures, checks and verdict for people."""
     from cli.tables import checks_table, figures_table, print_tables
     from cli.terminal import output
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.evaluate import print_evaluation
 from export.bundle import load_bundle
 from tests.cli.conftest import Clead
+from training.evaluation.figures import evaluation_from_json
 
 SLICE = Path(__file__).resolve().parents[1] / "data" / "cifar10"
 RECIPE = """
@@ -31,16 +33,19 @@ def run(clead: Clead, tmp_path: Path) -> Path:
     result = clead("train", recipe, "--data-dir", SLICE, "--out", out, "--set", "optimiser.epochs=2")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out)
+    assert f"clead evaluate {out}" in result.stderr
     return out
 
 
-def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, reddish: Path) -> None:
+def test_from_a_recipe_to_an_answer(
+    clead: Clead, run: Path, tmp_path: Path, reddish: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures, models = tmp_path / "figures.json", tmp_path / "models"
 
     again = clead("train", tmp_path / "tiny.toml", "--data-dir", SLICE, "--out", run)
-    evaluated = clead(
-        "evaluate", run, "--data-dir", SLICE, "--n", "20", "--attacks", "noise,fgsm", "--json", figures
-    )
+    resumed = clead("train", tmp_path / "tiny.toml", "--data-dir", SLICE, "--out", run, "--resume", "--json")
+    evaluated = clead("evaluate", run, "--data-dir", SLICE, "--n", "20", "--attacks", "noise,fgsm", "--json")
+    figures.write_text(evaluated.stdout, encoding="utf-8")
     unmeasured = clead("export", run, "--data-dir", SLICE, "--out", models / "tiny")
     measured = clead("export", models / "tiny", "--out", models / "tiny", "--evaluation", figures, "--json")
     probed = clead("probe", reddish, "--models-dir", models, "--eps", "8/255", "--json")
@@ -52,13 +57,21 @@ def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, red
     assert again.exit_code == 1, "a run must not be overwritten"
     assert "--resume" in again.stderr
 
+    assert resumed.exit_code == 0, resumed.output
+    trained = json.loads(resumed.stdout)
+    assert (trained["folder"], trained["epochs"]) == (str(run), 2)
+    assert [figures["epoch"] for figures in trained["history"]] == [1, 2]
+    assert max(epoch["held_out_robust"] for epoch in trained["history"]) == trained["best_accuracy"]
+
     assert evaluated.exit_code == 0, evaluated.output
-    assert "not established to be robust" in " ".join(evaluated.stdout.split())
-    assert [figure["name"] for figure in json.loads(figures.read_text())["figures"]] == [
-        "clean",
-        "noise",
-        "fgsm",
-    ]
+    evaluation = evaluation_from_json(evaluated.stdout)
+    assert [figure.name for figure in evaluation.figures] == ["clean", "noise", "fgsm"]
+    assert "fgsm" in evaluated.stderr, "what it goes through is told beside the document"
+    capsys.readouterr()
+    print_evaluation(evaluation)
+    shown = capsys.readouterr().out
+    assert "not established to be robust" in shown
+    assert all(name in shown for name in ("worst-case", "enough_images", "failed", "not made"))
 
     assert unmeasured.exit_code == 0, unmeasured.output
     assert "no measured figures yet" in unmeasured.stdout
@@ -66,6 +79,7 @@ def test_from_a_recipe_to_an_answer(clead: Clead, run: Path, tmp_path: Path, red
     answer = json.loads(measured.stdout)
     first, second = load_bundle(models / "tiny" / "1"), load_bundle(models / "tiny" / "2")
     assert (answer["version"], answer["sha256"]) == ("2", second.sha256)
+    assert [metric["name"] for metric in answer["metrics"]] == ["clean", "noise", "fgsm", "worst-case"]
     assert [metric.name for metric in second.manifest.metrics] == ["clean", "noise", "fgsm", "worst-case"]
     assert second.manifest.evaluation_command.startswith("clead evaluate tiny --data-dir")
     assert first.manifest.files["weights.safetensors"] == second.manifest.files["weights.safetensors"]

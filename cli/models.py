@@ -171,7 +171,7 @@ def _threat(manifest: Manifest) -> str:
     from cli.radius import short_radius
 
     threat = manifest.threat
-    return f"{threat.norm} {short_radius(threat.eps, threat.norm)}"
+    return "none" if threat is None else f"{threat.norm} {short_radius(threat.eps, threat.norm)}"
 
 
 def _lowest(accuracies: Iterable[float]) -> str:

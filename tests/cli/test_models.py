@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import load_bundle
+from export.bundle import Description, load_bundle, write_bundle
 from tests.cli.conftest import Clead
+from tests.serving.color_bundle import write_color_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "models" / "clead-cifar10" / "1"
@@ -62,7 +63,7 @@ def test_json_says_what_the_manifest_says(
     assert (one["name"], one["version"], one["sha256"]) == ("clead-cifar10", "1", bundle.sha256)
     assert one["verified"] and one["default"] and one["refused"] is None
     assert one["classes"] == list(bundle.manifest.classes)
-    assert one["threat"] == bundle.manifest.threat.model_dump(mode="json")
+    assert one["threat"] == {"norm": "linf", "eps": 8 / 255}
     assert one["metrics"] == [metric.model_dump(mode="json") for metric in bundle.manifest.metrics]
     assert one["bytes"] == sum(entry.bytes for entry in bundle.manifest.files.values())
 
@@ -95,3 +96,18 @@ def test_an_unknown_model_and_an_empty_folder_are_said(clead: Clead, models: Pat
 
 def test_the_only_model_is_marked_as_the_default(clead: Clead, color_models: Path) -> None:
     assert "colors/1 *" in clead("models", "--models-dir", color_models).stdout
+
+
+def test_a_model_trained_against_nothing_says_so(clead: Clead, tmp_path: Path) -> None:
+    first = write_color_bundle(tmp_path / "first")
+    files = {name: first.file(name).read_bytes() for name in first.manifest.files}
+    fields = first.manifest.model_dump(exclude={"files"}, by_alias=True) | {"threat": None}
+    write_bundle(tmp_path / "second" / "colors", Description(**fields), files)
+
+    result = clead("models", "--models-dir", tmp_path / "second")
+
+    assert result.exit_code == 0, result.output
+    line = next(line for line in result.stdout.splitlines() if line.startswith("colors/1"))
+    assert line.split() == ["colors/1", "*", "3", "8x8", "none", "50.0%", "-", "none", "verified"]
+    in_full = clead("models", "colors", "--models-dir", tmp_path / "second", "--json")
+    assert json.loads(in_full.stdout)["threat"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -208,8 +209,12 @@ def find_recipe(name: str) -> Path:
     for candidate in (Path(name), here / name, here / "recipes" / f"{name}.toml"):
         if candidate.is_file():
             return candidate
-    shipped = ", ".join(sorted(path.stem for path in (here / "recipes").glob("*.toml")))
-    raise RecipeError(f"no recipe {name!r}: give a TOML file, or one of the shipped recipes: {shipped}")
+    shipped = sorted(path.stem for path in (here / "recipes").glob("*.toml"))
+    near = difflib.get_close_matches(name, shipped, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise RecipeError(
+        f"no recipe {name!r}{meant}: give a TOML file, or one of the shipped recipes: {', '.join(shipped)}"
+    )
 
 
 def _override(content: dict[str, Any], override: str) -> None:

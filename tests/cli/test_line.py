@@ -43,7 +43,8 @@ def test_from_a_recipe_to_an_answer(
     figures, models = tmp_path / "figures.json", tmp_path / "models"
 
     again = clead("train", tmp_path / "tiny.toml", "--data-dir", SLICE, "--out", run)
-    resumed = clead("train", tmp_path / "tiny.toml", "--data-dir", SLICE, "--out", run, "--resume", "--json")
+    same = ("--set", "optimiser.epochs=2", "--resume", "--json")
+    resumed = clead("train", tmp_path / "tiny.toml", "--data-dir", SLICE, "--out", run, *same)
     evaluated = clead("evaluate", run, "--data-dir", SLICE, "--n", "20", "--attacks", "noise,fgsm", "--json")
     figures.write_text(evaluated.stdout, encoding="utf-8")
     unmeasured = clead("export", run, "--data-dir", SLICE, "--out", models / "tiny")
@@ -98,6 +99,7 @@ def test_from_a_recipe_to_an_answer(
     ("arguments", "code", "named"),
     [
         (["train", "no-such-recipe", "--data-dir", "."], 1, "clead-cifar10-compact"),
+        (["train", "trades-cifar10", "--data-dir", "."], 1, "did you mean trades-cifar10-resnet18?"),
         (["train", "clead-cifar10-compact", "--data-dir", ".", "--set", "optimiser.speed=9"], 1, "speed"),
         (["evaluate", "nothing-here", "--data-dir", "."], 1, "neither"),
         (["triton-repository", "nothing-here", "--out", "repository"], 1, "neither"),

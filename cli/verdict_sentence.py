@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from cli.radius import short_radius
-
-_ALREADY = "without any change"
+from cli.radius import flipped_radius, held_radius, short_radius
 
 
 def verdict_sentence(report: Mapping[str, Any]) -> str:
-    """The first thing to read of a report, such as "Holds up to 6/255; at 7/255 the model says dog."
+    """The first thing to read of a report, such as "Holds up to 6/255; at 7/255 it becomes a dog."
 
     That it holds is said only where the attack was neither cut short nor doubted by a check.
 
@@ -20,14 +19,14 @@ def verdict_sentence(report: Mapping[str, Any]) -> str:
     """
     norm, smallest = report["threat"]["norm"], report["minimal_eps"]
     if smallest["flipped"] == 0:
-        return f"The model says {report['prediction']['label']} {_ALREADY}."
+        return f"It already is {_a_class(report['prediction']['label'])}: nothing has to be changed."
     flip = _flip(report)
-    if not _trusted(report):
-        doubt = f"Whether it holds up to {short_radius(report['threat']['eps'], norm)} is not known"
-        return f"{_capital(flip)}." if report["verdict"] == "flipped" else f"{doubt}{_after(flip)}."
-    if smallest["held"]:
-        return f"Holds up to {short_radius(smallest['held'], norm)}{_after(flip)}."
-    return f"{_capital(flip)}." if flip else "Nothing was attacked."
+    if smallest["held"] and _trusted(report):
+        return f"Holds up to {held_radius(smallest['held'], norm)}{_after(flip)}."
+    if report["verdict"] == "inconclusive":
+        size = short_radius(report["threat"]["eps"], norm)
+        return f"Whether it holds up to {size} is not known{_after(flip)}."
+    return f"{flip[:1].upper()}{flip[1:]}." if flip else "Nothing was attacked."
 
 
 def caveat(report: Mapping[str, Any]) -> str | None:
@@ -35,11 +34,11 @@ def caveat(report: Mapping[str, Any]) -> str | None:
     smallest = report["minimal_eps"]
     if not smallest["held"] or smallest["flipped"] == 0 or not _trusted(report):
         return None
+    if smallest["flipped"] is None:
+        return "That it holds is no proof: this attack found nothing, another might."
     return (
         "That it holds is no proof: the attack found nothing closer, another might. "
         "What flips it is certain: the model was asked."
-        if smallest["flipped"] is not None
-        else "That it holds is no proof: this attack found nothing, another might."
     )
 
 
@@ -54,16 +53,18 @@ def _flip(report: Mapping[str, Any]) -> str:
         return ""
     # Of the smallest ball that holds an example: with --eps it may be larger than the example's distance.
     ball = next((point for point in report["curve"] if point["flipped"]), None)
-    if ball is None or ball["label"] is None:
-        return f"a change of {short_radius(flipped, norm)} flips the answer"
-    if ball["eps"] == flipped:
-        return f"at {short_radius(flipped, norm)} the model says {ball['label']}"
-    return f"within {short_radius(ball['eps'], norm)} the model says {ball['label']}"
+    if ball is None:
+        return f"a change of {flipped_radius(flipped, norm)} flips the answer"
+    where = "at" if ball["eps"] == flipped else "within"
+    return f"{where} {flipped_radius(ball['eps'], norm)} it becomes {_a_class(ball['label'])}"
+
+
+def _a_class(label: str) -> str:
+    """With its article where it is an ordinary word, in quotation marks otherwise."""
+    if not re.fullmatch(r"[a-z]+( [a-z]+)*", label):
+        return f"'{label}'"
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
 
 
 def _after(flip: str) -> str:
     return f"; {flip}" if flip else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

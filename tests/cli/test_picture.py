@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from cli.picture import decoded, half_blocks, side_by_side
 from cli.terminal import draws_lines, draws_pictures
-from serving.probe_job import png_data_url
 
 
 def _image(height: int, width: int) -> Any:
@@ -51,9 +52,13 @@ def test_small_images_grow_by_whole_factors_and_large_ones_shrink(
 
 
 def test_a_png_is_decoded_to_the_values_it_was_made_of() -> None:
-    image = _image(8, 8)
+    levels = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(8, 8, 3)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    image = decoded("data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii"))
 
-    np.testing.assert_array_equal(decoded(png_data_url(image)), image)
+    assert (image.shape, image.dtype) == ((3, 8, 8), np.float32)
+    np.testing.assert_array_equal(image, levels.transpose(2, 0, 1) / np.float32(255))
 
 
 def test_original_adversarial_and_difference_stand_side_by_side() -> None:

@@ -36,7 +36,7 @@ def test_a_capable_terminal_shows_verdict_then_table_then_pictures_and_margin(
     lines = [line for line in seen.stays.splitlines() if line.strip()]
 
     assert seen.exit_code == 0, seen.stays
-    assert lines[0] == "Holds up to 10/255; within 30/255 the model says green."
+    assert lines[0] == "Holds up to 10/255; within 30/255 it becomes a green."
     assert "is no proof" in lines[1]
     order = [seen.stays.index(text) for text in ("worst answer", "checks passed", "▀", "margin: attack")]
     assert order == sorted(order)
@@ -54,7 +54,7 @@ def test_a_dumb_terminal_gets_plain_lines(color_models: Path, reddish: Path) -> 
     )
 
     assert seen.exit_code == 0, seen.stays
-    assert "Holds up to 10/255; within 30/255 the model says green." in seen.stays
+    assert "Holds up to 10/255; within 30/255 it becomes a green." in seen.stays
     assert not (BRAILLE | {"▀", "\x1b"}) & set(seen.raw)
 
 

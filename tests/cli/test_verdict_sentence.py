@@ -36,17 +36,17 @@ def _report(
 @pytest.mark.parametrize(
     ("report", "sentence"),
     [
-        (_report(), "Holds up to 6/255; at 7/255 the model says dog."),
-        (_report(flipped=6.5 / 255), "Holds up to 6/255; within 7/255 the model says dog."),
-        (_report(held=0.0), "At 7/255 the model says dog."),
-        (_report(held=None, flipped=0.0), "The model says cat without any change."),
+        (_report(), "Holds up to 6/255; at 7/255 it becomes a dog."),
+        (_report(flipped=6.5 / 255), "Holds up to 6/255; within 7/255 it becomes a dog."),
+        (_report(held=0.0), "At 7/255 it becomes a dog."),
+        (_report(held=None, flipped=0.0), "It already is a cat: nothing has to be changed."),
         (_report(verdict="held", held=8 / 255, flipped=None, curve=(HELD,)), "Holds up to 8/255."),
         (
             _report(verdict="held", held=8 / 255, flipped=12 / 255, curve=(HELD,)),
             "Holds up to 8/255; a change of 12/255 flips the answer.",
         ),
-        (_report(exhausted=True), "At 7/255 the model says dog."),
-        (_report(passed=False), "At 7/255 the model says dog."),
+        (_report(exhausted=True), "At 7/255 it becomes a dog."),
+        (_report(passed=False), "At 7/255 it becomes a dog."),
         (
             _report(verdict="inconclusive", passed=False, flipped=None, curve=(HELD,)),
             "Whether it holds up to 8/255 is not known.",
@@ -57,8 +57,20 @@ def _report(
         ),
         (_report(verdict="held", held=0.0, flipped=None, curve=()), "Nothing was attacked."),
         (
+            _report(curve=(HELD, {**FLIP, "label": "airplane"})),
+            "Holds up to 6/255; at 7/255 it becomes an airplane.",
+        ),
+        (
+            _report(curve=(HELD, {**FLIP, "label": "n0144"})),
+            "Holds up to 6/255; at 7/255 it becomes 'n0144'.",
+        ),
+        (
+            _report(held=6.129 / 255, flipped=6.131 / 255, curve=({**FLIP, "eps": 6.131 / 255},)),
+            "Holds up to 6.12/255; at 6.14/255 it becomes a dog.",
+        ),
+        (
             _report(norm="l2", held=0.5, flipped=0.25 + 0.5, curve=({**FLIP, "eps": 0.75},)),
-            "Holds up to 0.5; at 0.75 the model says dog.",
+            "Holds up to 0.5; at 0.75 it becomes a dog.",
         ),
     ],
 )

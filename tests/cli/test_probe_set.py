@@ -278,6 +278,7 @@ def test_what_goes_wrong_in_the_middle_does_not_cost_what_was_found(
         return real(job, **options)
 
     monkeypatch.setattr(ProbeJob, "run", failing)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     table = tmp_path / "table.csv"
 
     result = clead("probe", colours, "--models-dir", color_models, *EPS, "--csv", table)

@@ -44,16 +44,16 @@ def test_what_cannot_be_written_is_refused(
     assert f"--json {tmp_path / name}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("benchmark", ["overload", "serving_load"])
-def test_benchmarks_of_the_server_refuse_at_once(benchmark: str, tmp_path: Path) -> None:
+def test_benchmarks_of_the_server_refuse_at_once_and_need_no_torch(tmp_path: Path) -> None:
     file = str(tmp_path / "nowhere" / "figures.json")
     code = (
-        "import sys, runpy\nsys.modules['torch'] = None\n"
+        "import contextlib, runpy, sys\nsys.modules['torch'] = None\n"
         f"sys.argv = ['benchmark', 'image.png', '--json', {file!r}]\n"
-        f"runpy.run_module('benchmarks.{benchmark}', run_name='__main__')"
+        "for name in ('overload', 'serving_load'):\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        runpy.run_module(f'benchmarks.{name}', run_name='__main__')"
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 2
-    assert f"--json {file}: its folder does not exist" in done.stderr
+    assert done.stderr.count(f"--json {file}: its folder does not exist") == 2, done.stderr

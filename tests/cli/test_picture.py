@@ -89,25 +89,27 @@ def test_without_an_example_the_original_stands_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "colours", "no_color", "lines", "pictures"),
+    ("term", "encoding", "colours", "no_color", "lines", "pictures"),
     [
-        ("utf-8", "truecolor", False, True, True),
-        ("utf-8", "256", False, True, True),
-        ("utf-8", "standard", False, True, False),
-        ("utf-8", None, False, True, False),
-        ("utf-8", "truecolor", True, True, False),
-        ("latin-1", "truecolor", False, False, False),
+        ("xterm", "utf-8", "truecolor", False, True, True),
+        ("xterm", "utf-8", "256", False, True, True),
+        ("xterm", "utf-8", "standard", False, True, False),
+        ("xterm", "utf-8", None, False, True, False),
+        ("xterm", "utf-8", "truecolor", True, True, False),
+        ("xterm", "latin-1", "truecolor", False, False, False),
+        ("dumb", "utf-8", "truecolor", False, False, False),
     ],
 )
 def test_what_a_terminal_can_show(
     monkeypatch: pytest.MonkeyPatch,
+    term: str,
     encoding: str,
     colours: Literal["truecolor", "256", "standard"] | None,
     no_color: bool,
     lines: bool,
     pictures: bool,
 ) -> None:
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("TERM", term)
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, force_terminal=True, color_system=colours, no_color=no_color)
 

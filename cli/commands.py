@@ -12,20 +12,21 @@ import click
 from cli.errors import reported, stoppable
 
 Sections = Mapping[str, Sequence[str]]
+HELP = ("-h", "--help")
+"""`help_option_names` in the context settings of every command."""
 
 
 class Command(click.Command):
     """A command with examples, and with its options in groups."""
 
-    def __init__(
-        self, *args: Any, examples: Sequence[str], sections: Sections | None = None, **kw: Any
-    ) -> None:
+    def __init__(self, *, examples: Sequence[str], sections: Sections | None = None, **kw: Any) -> None:
         """
         Args:
             examples: command lines to copy; the first one stands for the command in the overview.
             sections: names of parameters by heading; all others are "Options".
         """
-        super().__init__(*args, **kw)
+        # Its own, for click remembers those of whoever asked first.
+        super().__init__(context_settings={"help_option_names": HELP}, **kw)
         self.examples = tuple(examples)
         self._sections = sections or {}
 

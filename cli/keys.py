@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import complete
-from cli.commands import Command
+from cli.commands import HELP, Command
 
 if TYPE_CHECKING:
     from serving.keys import ApiKey
 
 
-@click.group(short_help="Make and list API keys for the server.")
+@click.group(
+    context_settings={"help_option_names": HELP}, short_help="Make and list API keys for the server."
+)
 def keys() -> None:
     """Make and list API keys for the server, which knows each by its sha256 only."""
 

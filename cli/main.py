@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import __version__
-from cli.commands import Commands
+from cli.commands import HELP, Commands
 from cli.completion import completion
 from cli.doctor import doctor
 from cli.evaluate import evaluate
@@ -20,7 +20,7 @@ from cli.triton_repository import triton_repository
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP},
     sections={
         "Make a model": (train, evaluate, export),
         "Ask a model": (probe, models),

@@ -10,6 +10,7 @@ from export.bundle import Bundle, load_bundle, resolve_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 LARGEST = 10_000_000
+STANDARD = "standard-cifar10"
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +33,26 @@ def test_every_check_of_its_figures_passed(bundle: Bundle) -> None:
     assert [check.name for check in bundle.manifest.checks if check.passed is not True] == []
 
 
+def test_the_other_one_is_the_same_network_without_perturbations_and_says_so(bundle: Bundle) -> None:
+    other = load_bundle(resolve_bundle(REPOSITORY / "models", STANDARD))
+    assert (other.manifest.architecture, other.manifest.input) == (
+        bundle.manifest.architecture,
+        bundle.manifest.input,
+    )
+    assert other.manifest.threat is None
+    failed = {check.name for check in other.manifest.checks if check.passed is not True}
+    assert failed == {"better_than_constant", "robust_enough"}
+    assert "without perturbations" in (other.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
 def test_the_readme_states_each_measured_figure(bundle: Bundle) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     rows = [line for line in readme.splitlines() if line.startswith("|") and "%" in line]
-    stated = [row.split("|")[2].strip() for row in rows]
-    assert stated == [f"{metric.accuracy:.1%}" for metric in bundle.manifest.metrics]
+    for column, model in ((2, bundle), (3, load_bundle(resolve_bundle(REPOSITORY / "models", STANDARD)))):
+        stated = [row.split("|")[column].strip() for row in rows]
+        assert stated == [
+            f"{metric.accuracy:.1%}" for metric in model.manifest.metrics if metric.name != "worst-case"
+        ]
     assert bundle.manifest.evaluation_command in readme.replace(" \\\n    ", " ")
 
 

@@ -6,6 +6,7 @@ import { accuracyText, epsText, normSymbol } from "./units.js";
 
 const HEIGHT = 220;
 const PAD = { left: 44, right: 16, top: 18, bottom: 38 };
+const NOTHING_LEFT = 0.05;
 const CHECK = "monotone_in_eps";
 
 /** { norm, points: [[eps, accuracy], ...] } with the clean accuracy first; null where it was not measured. */
@@ -27,7 +28,10 @@ export function accuracyChart({ norm, points }) {
 
 function draw(norm, points, width) {
   const unit = norm === "linf" ? 255 : 1;
-  const end = points.at(-1)[0];
+  // Behind the first point where nothing is left, there is nothing to see.
+  const last = points.findIndex(([, share]) => share < NOTHING_LEFT);
+  const shown = last < 0 ? points : points.slice(0, last + 1);
+  const end = shown.at(-1)[0];
   const x = scale(0, end, PAD.left, width - PAD.right);
   const y = scale(0, 1, HEIGHT - PAD.bottom, PAD.top);
   return s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": `Accuracy by size of the change: ${points.map(([eps, share]) => `${epsText(eps, norm)}: ${accuracyText(share)}`).join(", ")}` },
@@ -38,6 +42,6 @@ function draw(norm, points, width) {
       ticks(0, end * unit, width < 420 ? 4 : 8).map((value) => s("text", { x: x(value / unit), y: HEIGHT - PAD.bottom + 17, "text-anchor": "middle" }, String(value))),
       s("text", { x: width - PAD.right, y: HEIGHT - 4, "text-anchor": "end" }, `eps (${normSymbol(norm)}${unit === 255 ? ", in 1/255" : ""})`)),
     s("g", { class: "series series-0" },
-      s("path", { class: "attack", d: points.map(([eps, share], at) => `${at ? "L" : "M"}${x(eps).toFixed(1)} ${y(share).toFixed(1)}`).join("") }),
-      points.map(([eps, share]) => s("circle", { cx: x(eps), cy: y(share), r: 3.5 }))));
+      s("path", { class: "attack", d: shown.map(([eps, share], at) => `${at ? "L" : "M"}${x(eps).toFixed(1)} ${y(share).toFixed(1)}`).join("") }),
+      shown.map(([eps, share]) => s("circle", { cx: x(eps), cy: y(share), r: 3.5 }))));
 }

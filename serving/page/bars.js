@@ -25,8 +25,8 @@ export function beforeAfter(before, after, most = 5) {
         placed("span-between", { left: Math.min(from, to), width: Math.abs(to - from) }),
         placed("dot before", { left: from }),
         placed("dot after", { left: to })),
-      h("span", { class: "share" }, `${percent(from)} → ${percent(to)}`)))),
-    h("div", { class: "scale", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "50%"), h("span", {}, "100%")));
+      h("span", { class: "share" }, `${percent(from)} → ${percent(to)}`))),
+    h("li", { "aria-hidden": "true" }, h("span", { class: "scale" }, h("span", {}, "0"), h("span", {}, "50%"), h("span", {}, "100%")))));
 }
 
 /** The rows of `beforeAfter` as cells of a table. */

@@ -3,7 +3,7 @@
 import { classify } from "./api.js";
 import { isStandard } from "./app.js";
 import { classBars } from "./bars.js";
-import { announce, fill, h } from "./dom.js";
+import { announce, fill, h, small } from "./dom.js";
 import { failure, keyFor } from "./failures.js";
 import { percent, timeText } from "./units.js";
 
@@ -55,9 +55,9 @@ function shown({ prediction, input, model: identity, milliseconds }, picture, mo
   const engine = model.engine ?? app.engine;
   return [
     h("div", { class: "sees" },
-      h("figure", {}, h("img", { src: picture.url, alt: "The picture as it is", class: "fit" }), h("figcaption", {}, "Your picture")),
+      h("figure", {}, small(h("img", { src: picture.url, alt: "The picture as it is", class: "fit" })), h("figcaption", {}, "Your picture")),
       h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
-      h("figure", {}, h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }), h("figcaption", {}, `The model's: ${width} × ${height}`)),
+      h("figure", {}, h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }), h("figcaption", {}, `Model input, ${width}\u00a0×\u00a0${height}`)),
       h("div", { class: "answer" }, h("p", { class: "label" }, prediction.label, " ", h("span", {}, percent(prediction.probability))), classBars(prediction.top))),
     isStandard(model) && h("p", { class: "badge warn" }, "Not trained to withstand perturbations"),
     h("p", { class: "facts" },

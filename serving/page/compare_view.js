@@ -14,7 +14,7 @@ import { comparison } from "./verdict.js";
 
 /** Fills the view. */
 export function compareView(element, app) {
-  const choice = h("div", {});
+  const choice = h("div", { class: "choice" });
   const result = h("div", { class: "result" });
   let running = null;
 
@@ -94,9 +94,10 @@ function sideBySide(outcomes) {
   const end = rulerEnd(reports);
   return [
     h("h2", { class: "headline", tabindex: -1 }, comparison(reports, models)),
+    h("p", { class: "hint" }, "For this picture. Every flip is shown by an example that the model itself was asked about; where none was found, a stronger attack may still find one."),
     h("div", { class: "two" }, outcomes.map((outcome) => h("section", { class: "side", "aria-label": outcome.model.name },
       h("h3", {}, outcome.model.name), trainedBadge(outcome.model),
-      verdict(outcome, { end, level: "h4" }),
+      verdict(outcome, { end, level: "h4", short: true }),
       comparisonOfPictures(outcome)))),
     h("div", { class: "block" },
       h("h3", {}, "Both on one chart"),

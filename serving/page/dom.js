@@ -1,5 +1,6 @@
 // Elements without markup in strings, so that nothing a server or a file says can become markup.
 
+const FEW_PIXELS = 96;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An HTML element. `on...` properties are listeners, `data` a record of data attributes; null and false are left out. */
@@ -32,6 +33,12 @@ export function table(caption, headings, rows) {
       h("tbody", {}, rows.map((cells) => h("tr", {},
         cells.map((cell, index) => (index ? h("td", {}, cell) : h("th", { scope: "row" }, cell)))))),
     ));
+}
+
+/** An image whose pixels are shown as squares if it has few of them. */
+export function small(image) {
+  image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth <= FEW_PIXELS));
+  return image;
 }
 
 /** Says something to screen readers, politely. */

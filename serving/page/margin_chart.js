@@ -53,8 +53,8 @@ function axes(norm, end, bottom, top, x, y, width) {
       s("text", { x: PAD.left - 7, y: y(value) + 4, "text-anchor": "end" }, String(value)))),
     ticks(0, end * unit, width < 420 ? 4 : 8).map((value) => s("text", { x: x(value / unit), y: HEIGHT - PAD.bottom + 17, "text-anchor": "middle" }, String(value))),
     s("text", { x: width - PAD.right, y: HEIGHT - 5, "text-anchor": "end" }, `size of the change, eps (${normSymbol(norm)}${norm === "linf" ? ", in 1/255" : ""})`),
-    s("text", { x: 6, y: 13 }, "margin: lead over the next class, in logits"),
-    s("text", { class: "note", x: width - PAD.right - 5, y: y(bottom) - 6, "text-anchor": "end" }, "below zero: another answer"));
+    s("text", { x: 6, y: 13 }, "margin, in logits"),
+    s("text", { class: "note", x: PAD.left + 6, y: y(bottom) - 6 }, "below zero: another answer"));
 }
 
 function lines(report, index, x, y) {

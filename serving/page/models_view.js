@@ -24,6 +24,7 @@ export function modelsView(element, app) {
 function card(model, app) {
   const { manifest } = model;
   const { architecture, input, provenance } = manifest;
+  const attacked = manifest.metrics.find((one) => one.eps !== null);
   return h("article", { class: "card model", id: `model-${model.name}`, "aria-labelledby": `title-${model.name}` },
     h("div", { class: "card-head" },
       h("h2", { id: `title-${model.name}` }, model.name, h("span", { class: "hint" }, ` version ${model.version}`)),
@@ -32,7 +33,7 @@ function card(model, app) {
       isStandard(model) && h("p", {}, "It is here to be compared with: small changes are expected to fool it."),
       h("h3", {}, "Accuracy"),
       h("ul", { class: "rows metrics" }, manifest.metrics.map(metric)),
-      h("p", { class: "hint" }, `Measured on ${[...new Set(manifest.metrics.map((one) => one.n))].map((n) => n.toLocaleString("en")).join(" and ")} test images of ${provenance.dataset}.`,
+      h("p", { class: "hint" }, `Measured on ${[...new Set(manifest.metrics.map((one) => one.n))].map((n) => n.toLocaleString("en")).join(" and ")} test images of ${provenance.dataset}${attacked ? `, attacks within ${epsText(attacked.eps, attacked.norm)} (${normSymbol(attacked.norm)})` : ""}.`,
         manifest.evaluation_command && " The command below measures it again."),
       curve(manifest),
       h("h3", {}, "What it is"),
@@ -46,10 +47,9 @@ function card(model, app) {
       files(model)));
 }
 
-function metric({ name, accuracy, norm, eps }) {
-  const size = eps === null ? "" : ` (${normSymbol(norm)} ${epsText(eps, norm)})`;
+function metric({ name, accuracy, eps }) {
   return h("li", {},
-    h("span", { class: "name" }, `${attackName(name)}${size}`),
+    h("span", { class: "name" }, attackName(name)),
     h("span", { class: "track", "aria-hidden": "true" }, placed(`bar${eps === null ? "" : " attacked"}`, { width: accuracy })),
     h("span", { class: "share" }, accuracyText(accuracy)));
 }

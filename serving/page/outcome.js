@@ -11,18 +11,18 @@ import { verdictOf } from "./verdict.js";
 
 const MARKS = { flipped: "✕", held: "✓", inconclusive: "?" };
 
-/** The verdict: a sentence, the line, and what follows from it. `end`: where the line ends. */
-export function verdict(outcome, { end, level = "h2" } = {}) {
+/** The verdict: a sentence and the line, and unless `short` what follows. `end`: where the line ends. */
+export function verdict(outcome, { end, level = "h2", short = false } = {}) {
   const { report, model } = outcome;
   const said = verdictOf(report, model);
   return h("div", { class: `verdict ${said.tone}` },
     h("p", { class: "chip" }, h("span", { "aria-hidden": "true" }, MARKS[said.tone]), " ", said.chip),
     h(level, { class: "headline", tabindex: -1 }, said.headline),
     reportRuler(report, end, trainedThreat(model)),
-    said.meaning && h("p", {}, said.meaning),
-    h("dl", { class: "caveat" },
+    !short && said.meaning && h("p", {}, said.meaning),
+    !short && h("dl", { class: "caveat" },
       h("div", {}, h("dt", {}, "What this shows"), h("dd", {}, said.proves)),
-      h("div", {}, h("dt", {}, "What it does not"), h("dd", {}, said.provesNot))));
+      h("div", {}, h("dt", {}, "What it does not show"), h("dd", {}, said.provesNot))));
 }
 
 /** Pictures and confidence. */
@@ -37,14 +37,16 @@ export function comparisonOfPictures(outcome) {
   ];
 }
 
-/** The whole report. */
-export function wholeOutcome(outcome) {
+/** The whole report; `actions` stand below the verdict. */
+export function wholeOutcome(outcome, actions = null) {
   const { report, model, before, after } = outcome;
   return [
     verdict(outcome),
+    actions,
     comparisonOfPictures(outcome),
     h("div", { class: "block" },
-      h("h3", {}, "How the lead melts away"),
+      h("h3", {}, "Margin against the size of the change"),
+      h("p", { class: "hint" }, "The margin is how far the answer is ahead of the next class. Random noise of the same size is the control: where noise does little and the attack flips the answer, the model fails against an adversary, not against bad luck."),
       marginChart([report], [model.name]),
       details("The same in numbers", {},
         curveTable(report, model.name),

@@ -52,7 +52,7 @@ export function probeView(element, app) {
   }
 
   function show(outcome) {
-    fill(result, h("div", { class: "outcome" }, takeaway(outcome, app), wholeOutcome(outcome)));
+    fill(result, h("div", { class: "outcome" }, wholeOutcome(outcome, takeaway(outcome, app))));
     const said = verdictOf(outcome.report, outcome.model);
     announce(`${said.chip}. ${said.headline}`);
     result.querySelector(".headline").focus({ preventScroll: true });

@@ -2,7 +2,7 @@
 
 import { address, Unreachable } from "./api.js";
 import { hasCamera, takePicture } from "./camera.js";
-import { announce, fill, h } from "./dom.js";
+import { announce, fill, h, small } from "./dom.js";
 import { failure } from "./failures.js";
 import { bytesText } from "./units.js";
 
@@ -63,7 +63,7 @@ export function stage(element, app) {
     const { picture } = app;
     zone.classList.toggle("empty", !picture);
     fill(preview, picture && h("figure", {},
-      h("img", { src: picture.url, alt: `Your picture: ${picture.name}`, class: "picture" }),
+      small(h("img", { src: picture.url, alt: `Your picture: ${picture.name}`, class: "picture" })),
       h("figcaption", { class: "hint" }, picture.example ? `Example: ${picture.example}` : `${picture.name}, ${bytesText(picture.blob.size)}`)));
     for (const button of examples.children) button.setAttribute("aria-pressed", String(button.dataset.example === picture?.example));
     if (picture) announce(`Picture chosen: ${picture.example ?? picture.name}`);

@@ -18,7 +18,7 @@ export function takeaway(outcome, app) {
     h("div", { class: "row", role: "group", "aria-label": "Take away" },
       copyButton("Copy as curl", command, said),
       copyButton("Copy link", link, said),
-      report.images.adversarial && h("button", { type: "button", onclick: () => download(`${stem}-altered.png`, blobOf(report.images.adversarial)) }, "Altered picture"),
+      report.images.adversarial && h("button", { type: "button", onclick: () => download(`${stem}-altered.png`, blobOf(report.images.adversarial)) }, "Altered picture (PNG)"),
       h("button", { type: "button", onclick: () => download(`${stem}.json`, JSON.stringify(report, null, 2), "application/json") }, "Report (JSON)"),
       h("button", { type: "button", onclick: async () => download(`${stem}.html`, await reportPage(outcome, command), "text/html") }, "Report (HTML)")),
     said);

@@ -26,7 +26,7 @@ export function levels(eps, round = "nearest") {
 /** What an eps means, in a sentence about the picture. */
 export function epsMeaning(eps, norm, space) {
   const values = (3 * space.height * space.width).toLocaleString("en");
-  if (norm === "linf") return `no colour value of any pixel moves by more than ${levels(eps, "up")} of 255 levels`;
+  if (norm === "linf") return `no colour value of any pixel moves by more than ${levels(eps, "up")} of its 255 levels`;
   if (norm === "l2") return `the change has a length of ${shortened(eps, "up")} over all ${values} values, each from 0 to 1`;
   return `all changes add up to ${shortened(eps, "up")}, over ${values} values from 0 to 1`;
 }

@@ -40,12 +40,12 @@ function meaning(report, model) {
   const { norm, eps } = report.threat;
   const { flipped } = report.minimal_eps;
   const sentences = [];
-  if (flipped) sentences.push(`At ${epsText(flipped, norm, "up")}, ${epsMeaning(flipped, norm, report.space)}.`);
+  if (flipped) sentences.push(`At that size ${epsMeaning(flipped, norm, report.space)}.`);
   const trained = model && trainedThreat(model);
   if (model && !trained) sentences.push("This model was not trained to withstand perturbations.");
   else if (trained && trained.norm === norm) {
     const same = Math.abs(trained.eps - eps) < 1e-6;
-    sentences.push(`The model was trained to withstand ${epsText(trained.eps, norm)}${same && report.verdict === "held" ? ", and here it does" : ""}.`);
+    sentences.push(`The model was trained to withstand ${epsText(trained.eps, norm)}${same && report.verdict === "held" ? ", and within that no attack succeeded here" : ""}.`);
   }
   return sentences.join(" ");
 }
@@ -62,7 +62,7 @@ function limits(report) {
   }
   if (report.verdict === "held") {
     return {
-      proves: `${tried} and the checks below found no picture within ${size} that changes the answer.`,
+      proves: `${tried}, and the attack's own checks, found no picture within ${size} that changes the answer.`,
       provesNot: `That there is none: a stronger attack may find one. Nor that the answer is right. ${other}`,
     };
   }

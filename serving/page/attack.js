@@ -7,7 +7,8 @@ import { IMAGES } from "./link.js";
  * Classifies the picture, probes it, and asks the server again about the altered picture.
  *
  * Returns { model, picture, parameters, report, before, after, input }: `before` and `after` list the classes with
- * their probabilities (`after` is null without an altered picture), `input` is the picture as the model sees it.
+ * their probabilities (`after` is null without an altered picture), `input` is the picture as the model sees it, `imagesRefused` whether the
+ * key may not ask for altered pictures.
  */
 export async function attack(app, model, { signal, onProgress }) {
   const { picture } = app;
@@ -15,17 +16,19 @@ export async function attack(app, model, { signal, onProgress }) {
   const { prediction, input } = await classify(picture.blob, { model: model.name, input: true, signal });
   let parameters = { ...plain, include: IMAGES };
   let report;
+  let imagesRefused = false;
   try {
     report = await probe(picture.blob, parameters, { signal, onProgress });
   } catch (error) {
     // A key may be allowed to probe and not to be given adversarial images.
     if (!(error instanceof Refusal && error.problem.scope === "probe:images")) throw error;
+    imagesRefused = true;
     parameters = plain;
     report = await probe(picture.blob, parameters, { signal, onProgress });
   }
   const { adversarial } = report.images;
   const after = adversarial && (await classify(blobOf(adversarial), { model: model.name, signal })).prediction.top;
-  return { model, picture, parameters, report, before: prediction.top, after, input };
+  return { model, picture, parameters, report, before: prediction.top, after, input, imagesRefused };
 }
 
 /** The file in a data URL. */

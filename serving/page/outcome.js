@@ -27,9 +27,9 @@ export function verdict(outcome, { end, level = "h2", short = false } = {}) {
 
 /** Pictures and confidence. */
 export function comparisonOfPictures(outcome) {
-  const { report, before, after, input } = outcome;
+  const { before, after } = outcome;
   return [
-    pictures(report, input),
+    pictures(outcome),
     after && h("div", { class: "block" },
       h("h3", {}, "Confidence, before and after"),
       h("p", { class: "hint" }, "The server was asked again about the altered picture, as an ordinary upload."),

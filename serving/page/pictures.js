@@ -3,10 +3,13 @@
 import { h } from "./dom.js";
 import { aClass, epsText, percent } from "./units.js";
 
-/** The figures of one report. `original`: data URL of the picture as the model sees it. */
-export function pictures(report, original) {
+/** The figures of one outcome of `attack`. */
+export function pictures({ report, input: original, imagesRefused }) {
   const { images, prediction } = report;
-  if (!images.adversarial || !original) return h("p", { class: "hint" }, missing(report));
+  if (!images.adversarial) {
+    const reason = imagesRefused ? "this key may not ask for one (it lacks the scope probe:images)" : images.reason;
+    return h("p", { class: "hint" }, `There is no altered picture: ${reason}.`);
+  }
   const amplified = h("span", {}, "amplified");
   amplification(original, images.adversarial).then((text) => { amplified.textContent = text; });
   return h("div", { class: "pictures" },
@@ -32,11 +35,6 @@ function blend(original, altered) {
   return h("figure", { class: "blend" },
     h("div", { class: "stack" }, h("img", { src: original, alt: "Blend of the original and the altered picture", class: "pixels" }), over),
     h("figcaption", {}, h("span", { class: "title" }, "Blend"), slider));
-}
-
-function missing(report) {
-  if (report.images.reason) return `There is no altered picture: ${report.images.reason}.`;
-  return "There is no altered picture to show: the key in use may not ask for them, or none was found.";
 }
 
 async function amplification(original, altered) {

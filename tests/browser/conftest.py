@@ -65,7 +65,9 @@ def keyed_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, 
 
 @pytest.fixture(scope="session")
 def servers(
-    browser: Any, keyed_settings: tuple[dict[str, str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    browser: Any,
+    keyed_settings: tuple[dict[str, str], dict[str, str]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Server, Callable[[], None], Callable[[], None]]]:
     """(the server that most tests visit, what stops the keyed one, what starts it again)."""
     models = tmp_path_factory.mktemp("models")
@@ -130,7 +132,7 @@ def visitor(browser: Any, site: Server) -> Iterator[Visitor]:
         yield one
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def examples() -> Path:
     """The folder of the example pictures."""
     return ROOT / "serving" / "page"

@@ -78,14 +78,16 @@ def test_pictures_confidence_chart_and_checks_are_shown(fooled: Visitor, tmp_pat
         row.startswith(report["images"]["label"]) and row.endswith(f"{report['images']['probability']:.0%}")
         for row in rows
     )
-    chart = page.locator('.chart svg[role="img"]')
+    chart = page.locator('#probe-view .chart svg[role="img"]')
     assert "to zero at" in chart.get_attribute("aria-label")
-    assert {"zero", "below"} <= set(chart.locator("[class]").evaluate_all("(a) => a.map((e) => e.classList[0])"))
+    assert {"zero", "below"} <= set(
+        chart.locator("[class]").evaluate_all("(a) => a.map((e) => e.classList[0])")
+    )
     assert chart.locator("path.noise").count() == chart.locator("path.attack").count() == 1
     assert chart.locator(".crossing").count() == 1
-    assert page.locator(".checks li").count() == len(report["evidence"])
-    page.locator("summary", has_text="The same in numbers").click()
-    assert page.locator("table").first.locator("tbody tr").count() == len(report["curve"])
+    assert page.locator("#probe-view .checks li").count() == len(report["evidence"])
+    page.locator("#probe-view summary", has_text="The same in numbers").click()
+    assert page.locator("#probe-view table").first.locator("tbody tr").count() == len(report["curve"])
 
 
 def test_the_slider_blends_the_pictures(fooled: Visitor) -> None:
@@ -124,8 +126,8 @@ def test_progress_is_shown_and_cancelling_frees_the_server(visitor: Visitor, sit
     visitor.choose_example("automobile")
     visitor.more_settings(LONG)
     visitor.start_probe()
-    visitor.page.wait_for_function("document.querySelector('.progress progress').value > 0")
-    assert re.search(r"\d+ of at most [\d,]+ gradients", visitor.text(".progress"))
+    visitor.page.get_by_text(re.compile(r"[1-9][\d,]* of at most [\d,]+ gradients")).wait_for()
+    assert visitor.page.locator("progress").evaluate("(bar) => bar.value") > 0
     assert visitor.focused(".progress button")
     visitor.page.keyboard.press("Enter")
     visitor.page.wait_for_selector("text=Cancelled: the server has stopped the attack.")

@@ -37,7 +37,7 @@ class Visitor:
     def open(self, fragment: str = "") -> None:
         """Opens the page and waits until it can be used."""
         self.page.goto(f"{self.url}/ui/{fragment}")
-        self.page.wait_for_selector(".examples button")
+        self.page.wait_for_selector(".examples button", state="attached")
 
     def choose_example(self, name: str) -> None:
         self.page.click(f'[data-example="{name}"]')
@@ -60,6 +60,10 @@ class Visitor:
     def wait_classified(self) -> None:
         self.page.wait_for_selector(".answer .label")
 
+    def wait_classified_anywhere(self) -> None:
+        """Waits for the classification, also where another view hides it."""
+        self.page.wait_for_selector(".answer .label", state="attached")
+
     @property
     def answer(self) -> str:
         """The label that the classification names first."""
@@ -76,13 +80,16 @@ class Visitor:
 
     def more_settings(self, values: Mapping[str, str]) -> None:
         """Opens the further settings and fills in some."""
-        self.page.locator(".more > summary").click()
+        self.more_settings_open()
         for name, value in values.items():
             control = self.page.locator(f"#p-{name}")
             if control.evaluate("(element) => element.tagName") == "SELECT":
                 control.select_option(value)
             else:
                 control.fill(value)
+
+    def more_settings_open(self) -> None:
+        self.page.locator(".more").evaluate("(element) => { element.open = true; }")
 
     def text(self, selector: str) -> str:
         """What is seen at the first element of a selector."""

@@ -12,7 +12,7 @@ import { IMAGES } from "./link.js";
  */
 export async function attack(app, model, { signal, onProgress }) {
   const { picture } = app;
-  const plain = { model: model.name, ...app.parameters };
+  const plain = { model: model.name, deadline_ms: patience(app.settings.deadline_ms), ...app.parameters };
   const { prediction, input } = await classify(picture.blob, { model: model.name, input: true, signal });
   let parameters = { ...plain, include: IMAGES };
   let report;
@@ -29,6 +29,11 @@ export async function attack(app, model, { signal, onProgress }) {
   const { adversarial } = report.images;
   const after = adversarial && (await classify(blobOf(adversarial), { model: model.name, signal })).prediction.top;
   return { model, picture, parameters, report, before: prediction.top, after, input, imagesRefused };
+}
+
+/** How long the page waits for a report unless told otherwise: it shows progress and can be cancelled. */
+export function patience({ default: usual, max }) {
+  return Math.min(max, 4 * usual);
 }
 
 /** The file in a data URL. */

@@ -90,7 +90,6 @@ export function trainedBadge(model) {
 function sideBySide(outcomes) {
   const reports = outcomes.map((one) => one.report);
   const models = outcomes.map((one) => one.model);
-  const names = models.map((model) => model.name);
   const end = rulerEnd(reports);
   return [
     h("h2", { class: "headline", tabindex: -1 }, comparison(reports, models)),
@@ -102,8 +101,8 @@ function sideBySide(outcomes) {
     h("div", { class: "block" },
       h("h3", {}, "Both on one chart"),
       h("p", { class: "hint" }, "Each margin is in its own model's logits: compare where the lines cross zero, not how high they begin."),
-      marginChart(reports, names),
-      details("The same in numbers", {}, reports.map((report, index) => curveTable(report, names[index])))),
+      marginChart(outcomes),
+      details("The same in numbers", {}, outcomes.map(curveTable))),
   ];
 }
 

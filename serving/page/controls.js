@@ -1,6 +1,7 @@
 // The settings of the attack, limited to what this server allows.
 
 import { trainedThreat } from "./app.js";
+import { patience } from "./attack.js";
 import { details, fill, h } from "./dom.js";
 import { choiceOf, field, sizes, wholeNumber } from "./fields.js";
 import { normLong } from "./units.js";
@@ -13,6 +14,7 @@ const EVIDENCE = { quick: "quick", full: "full: larger budget, more queries" };
 /** { element, write, valid }: the form; it tells the app about every change. */
 export function controls(app, { onSubmit }) {
   const { settings } = app;
+  const time = { ...settings.deadline_ms, default: patience(settings.deadline_ms) };
   const cap = () => settings.max_eps[norm.value];
   const norm = choiceOf("norm", settings.norms.map((name) => [name, normLong(name)]));
   const eps = sizes("eps", () => ({ most: cap(), values: settings.max_eps_values }), { required: true, placeholder: "2/255, 4/255, 8/255" });
@@ -24,7 +26,7 @@ export function controls(app, { onSubmit }) {
   const plain = [
     ["Steps of each attack", wholeNumber("steps", settings.steps), upTo(settings.steps)],
     ["Restarts", wholeNumber("restarts", settings.restarts), upTo(settings.restarts)],
-    ["Time limit, in ms", wholeNumber("deadline_ms", settings.deadline_ms), upTo(settings.deadline_ms)],
+    ["Time limit, in ms", wholeNumber("deadline_ms", time), upTo(time)],
     ["Seed", wholeNumber("seed", { min: 0, default: 0, max: Number.MAX_SAFE_INTEGER }), "the same seed gives the same report"],
     ["What the attack climbs", choiceOf("loss", optional(settings.losses, LOSSES))],
     ["Checks of the attack", choiceOf("evidence", optional(settings.evidence, EVIDENCE))],

@@ -35,8 +35,9 @@ export function table(caption, headings, rows) {
     ));
 }
 
-/** An image whose pixels are shown as squares if it has few of them. */
+/** An image whose pixels are shown as squares if it has few of them, and that is not shown if it is broken. */
 export function small(image) {
+  image.addEventListener("error", () => { image.hidden = true; });
   image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth <= FEW_PIXELS));
   return image;
 }

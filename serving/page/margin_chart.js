@@ -8,23 +8,45 @@ const HEIGHT = 280;
 const PAD = { left: 44, right: 16, top: 26, bottom: 40 };
 let charts = 0;
 
-/** The chart of one or two reports, with its legend. `names`: of the models, in the same order. */
-export function marginChart(reports, names) {
+/** The chart of one or two outcomes of `attack`, with its legend. */
+export function marginChart(outcomes) {
+  const reports = outcomes.map((outcome) => ({ ...outcome.report, curve: curveOf(outcome) }));
+  const names = outcomes.map((outcome) => outcome.model.name);
+  if (!reports.some((report) => report.curve.some((point) => point.eps > 0 && point.margin !== null))) {
+    return h("p", { class: "hint" }, "Nothing was measured before the time was up.");
+  }
   return h("figure", { class: "figure" },
     responsive((width) => draw(reports, names, width)),
     h("figcaption", {}, legend(reports, names)));
 }
 
 /** The same numbers as a table. */
-export function curveTable(report, name) {
-  const { norm } = report.threat;
+export function curveTable(outcome) {
+  const { norm } = outcome.report.threat;
   const yes = (value) => (value === null ? "not tried" : value ? "yes" : "no");
-  return table(`${name}: what was seen within each size`,
+  return table(`${outcome.model.name}: what was seen within each size`,
     ["eps", "fooled", "fooled, as 8-bit file", "answer at the worst point", "its probability", "margin", "margin under noise"],
-    report.curve.map((point) => [
+    curveOf(outcome).map((point) => [
       epsText(point.eps, norm), yes(point.flipped), yes(point.flipped_8bit), point.label ?? "–",
       point.probability === null ? "–" : percent(point.probability), number(point.margin), number(point.noise_margin),
     ]));
+}
+
+/** The curve of a report, from eps 0 on: there the margin follows from the probabilities of the picture itself. */
+function curveOf({ report, before, parameters }) {
+  const [first] = report.curve;
+  const margin = startOf(before, parameters.target);
+  if (first.eps === 0 || !Number.isFinite(margin)) return report.curve;
+  const { label, probability } = report.prediction;
+  const start = { eps: 0, flipped: margin < 0, flipped_8bit: margin < 0, label, probability, margin, noise_margin: margin };
+  return [start, ...report.curve];
+}
+
+function startOf(before, target) {
+  const goal = before.find((one) => one.label === target);
+  const logit = (one) => Math.log(one.probability);
+  if (goal) return logit(before.find((one) => one !== goal)) - logit(goal);
+  return logit(before[0]) - logit(before[1]);
 }
 
 function draw(reports, names, width) {
@@ -92,7 +114,7 @@ function threat(report, end, x, bottom) {
 function reach(reports) {
   const flips = reports.map((report) => report.minimal_eps.flipped).filter((size) => size !== null);
   const last = Math.max(...reports.flatMap((report) => report.curve.map((point) => point.eps)));
-  if (!flips.length) return last || 1;
+  if (!flips.length) return 1.1 * last || 1;
   const far = Math.max(...flips);
   const { eps } = reports[0].threat;
   return Math.max(far * 1.25, eps < far * 6 ? eps * 1.08 : 0, 1e-6);

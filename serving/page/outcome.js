@@ -22,7 +22,7 @@ export function verdict(outcome, { end, level = "h2", short = false } = {}) {
     !short && said.meaning && h("p", {}, said.meaning),
     !short && h("dl", { class: "caveat" },
       h("div", {}, h("dt", {}, "What this shows"), h("dd", {}, said.proves)),
-      h("div", {}, h("dt", {}, "What it does not show"), h("dd", {}, said.provesNot))));
+      h("div", {}, h("dt", {}, said.tone === "inconclusive" ? "What to do" : "What it does not show"), h("dd", {}, said.provesNot))));
 }
 
 /** Pictures and confidence. */
@@ -39,7 +39,7 @@ export function comparisonOfPictures(outcome) {
 
 /** The whole report; `actions` stand below the verdict. */
 export function wholeOutcome(outcome, actions = null) {
-  const { report, model, before, after } = outcome;
+  const { report, before, after } = outcome;
   return [
     verdict(outcome),
     actions,
@@ -47,9 +47,9 @@ export function wholeOutcome(outcome, actions = null) {
     h("div", { class: "block" },
       h("h3", {}, "Margin against the size of the change"),
       h("p", { class: "hint" }, "The margin is how far the answer is ahead of the next class. Random noise of the same size is the control: where noise does little and the attack flips the answer, the model fails against an adversary, not against bad luck."),
-      marginChart([report], [model.name]),
+      marginChart([outcome]),
       details("The same in numbers", {},
-        curveTable(report, model.name),
+        curveTable(outcome),
         after && table("Probability of each class", ["class", "original", "altered"], beforeAfterRows(before, after)))),
     report.classes && everyClass(report),
     report.certificate && certificate(report.certificate),
@@ -63,14 +63,19 @@ function evidence(report) {
   const passed = report.evidence.filter((check) => check.passed).length;
   const all = report.evidence.length;
   if (!all) return null;
-  const summary = passed === all ? `The attack passed all ${all} of its own checks` : `${all - passed} of the attack's ${all} own checks failed`;
   return h("div", { class: "block" },
     h("h3", {}, "Can the attack be trusted?"),
     h("p", { class: "hint" }, "A model can look robust because the attack is weak. Each check would show one way of that."),
-    details(`${summary}.`, { open: passed < all },
+    details(checked(report, passed, all), { open: passed < all },
       h("ul", { class: "checks" }, report.evidence.map((check) => h("li", { class: check.passed ? "passed" : "failed" },
         h("span", { class: "sign" }, check.passed ? "✓" : "✕", h("span", { class: "unseen" }, check.passed ? " passed" : " failed")),
         h("span", {}, h("strong", {}, check.check.replaceAll("_", " ")), " ", check.detail))))));
+}
+
+function checked(report, passed, all) {
+  if (report.budget.exhausted) return `${passed} of ${all} checks passed; the time was up before the others.`;
+  if (passed === all) return `The attack passed all ${all} of its own checks.`;
+  return `${all - passed} of the attack's ${all} own checks failed.`;
 }
 
 function certificate(found) {

@@ -1,5 +1,6 @@
 // One self-contained HTML file with everything about one outcome: no scripts, no outside resources.
 
+import { classBars } from "./bars.js";
 import { h } from "./dom.js";
 import { wholeOutcome } from "./outcome.js";
 
@@ -9,8 +10,8 @@ const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 /** The text of the file. `command`: what asks for the same report. */
 export async function reportPage(outcome, command) {
   const styles = await Promise.all(STYLES.map(async (name) => (await fetch(new URL(name, import.meta.url))).text()));
-  const { model, report, picture } = outcome;
-  const title = `${picture.name}: ${report.prediction.label}`;
+  const { model, report, picture, input, before } = outcome;
+  const title = `Probe of ${picture.name}`;
   const page = h("html", { lang: "en" },
     h("head", {},
       h("meta", { charset: "utf-8" }),
@@ -23,6 +24,7 @@ export async function reportPage(outcome, command) {
       h("main", {},
         h("h1", {}, title),
         h("p", { class: "facts" }, h("span", {}, `model ${model.name} version ${model.version}`), h("span", {}, `sha256 ${report.model.sha256}`), h("span", {}, new Date().toISOString())),
+        h("div", { class: "subject" }, h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }), classBars(before)),
         opened(await settled(wholeOutcome(outcome))),
         h("h3", {}, "The same with curl"),
         h("pre", {}, command))));

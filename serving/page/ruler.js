@@ -14,7 +14,7 @@ export function ruler({ held, flipped, norm, end, marks = [] }) {
       flipped !== null && placed("point", { left: at(flipped) }),
       marks.filter(({ eps }) => eps > 0 && eps <= end).map(({ eps }) => placed("tick", { left: at(eps) }))),
     h("div", { class: "under" },
-      h("span", { class: "first" }, "no change"),
+      h("span", {}, "0"),
       marks.filter(({ eps }) => eps > 0 && eps <= end).map(({ eps, text }) =>
         placed(`mark${at(eps) > 0.75 ? " late" : at(eps) < 0.25 ? " early" : ""}`, { left: at(eps) }, text))));
 }

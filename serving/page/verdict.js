@@ -5,7 +5,7 @@ import { aClass, epsMeaning, epsText } from "./units.js";
 
 const CHIPS = { flipped: "Fooled within", held: "Held at", inconclusive: "No conclusion at" };
 
-/** { tone, chip, headline, meaning, proves, provesNot } of a report; `model` as in `App.models`, or null. */
+/** { tone, chip, headline, meaning, proves, provesNot (without a conclusion: what to do) } of a report; `model` as in `App.models`, or null. */
 export function verdictOf(report, model) {
   const { norm, eps } = report.threat;
   return {
@@ -28,7 +28,7 @@ function headline(report) {
   if (flipped === 0) return `It already is ${aClass(becomes(report))}: nothing has to be changed.`;
   const turn = flipped === null ? "" : `At ${epsText(flipped, norm, "up")} it becomes ${aClass(becomes(report))}.`;
   if (report.verdict === "inconclusive") return `No conclusion about ${epsText(eps, norm)}: ${reason(report)}. ${turn}`.trim();
-  return `${held ? `Holds up to ${epsText(held, norm, "down")}.` : ""} ${turn}`.trim();
+  return `${held ? `Holds up to ${epsText(held, norm, "down")}${turn ? "" : ", the largest size tried"}.` : ""} ${turn}`.trim();
 }
 
 function reason(report) {
@@ -41,6 +41,7 @@ function meaning(report, model) {
   const { flipped } = report.minimal_eps;
   const sentences = [];
   if (flipped) sentences.push(`At that size ${epsMeaning(flipped, norm, report.space)}.`);
+  if (flipped && report.budget.exhausted) sentences.push("The time was up before the search had ended: a smaller change may well do. Allow more time to know.");
   const trained = model && trainedThreat(model);
   if (model && !trained) sentences.push("This model was not trained to withstand perturbations.");
   else if (trained && trained.norm === norm) {

@@ -106,7 +106,7 @@ def test_a_prediction_that_holds_is_not_called_proven(visitor: Visitor) -> None:
     visitor.wait_classified()
     visitor.probe()
 
-    assert visitor.text(".headline") == "Holds up to 2/255."
+    assert visitor.text(".headline") == "Holds up to 2/255, the largest size tried."
     assert visitor.text(".chip").endswith("Held at 2/255")
     assert "a stronger attack may find one" in visitor.text(".caveat")
     assert "proof" not in visitor.text(".verdict")
@@ -182,7 +182,7 @@ def test_with_the_keyboard_alone(visitor: Visitor) -> None:
 
     # The focus is at the verdict, and a screen reader is told.
     assert visitor.focused(".headline")
-    assert visitor.page.locator("#announce").inner_text() == "Held at 1/255. Holds up to 1/255."
+    assert visitor.page.locator("#announce").inner_text() == "Held at 1/255. Holds up to 1/255, the largest size tried."
     visitor.page.keyboard.press("Tab")
     assert visitor.text(":focus") == "Copy as curl"
 

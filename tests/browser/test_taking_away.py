@@ -104,7 +104,7 @@ def test_the_report_file_stands_alone(done: Visitor, browser: Any, tmp_path: Pat
     context.close()
 
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
-    assert images == [32, 32, 32]
+    assert images == [32, 32, 32, 32]
     assert "<script" not in file.read_text()
     assert done.text(".headline") in text
     assert report["model"]["sha256"] in text

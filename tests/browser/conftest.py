@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.keys import entry_of, new_key
+from tests.browser.keyed_server import KeyedServer
 from tests.browser.visitor import Visitor
 from tests.serving.color_bundle import write_color_bundle
-from tests.serving.conftest import ROOT, Server, free_port, running_server
+from tests.serving.conftest import ROOT, Server, running_server
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -28,7 +27,6 @@ FLAGS = (
 DESKTOP, PHONE = (1280, 860), (390, 844)
 MODEL = "clead-cifar10"
 MOST_BYTES, MOST_STEPS = 300_000, 60
-QUICK = {"CLEAD_ENGINE": "cpu", "CLEAD_ENGINE_THREADS": "1", "CLEAD_PROBE_NICE": "0"}
 
 
 @pytest.fixture(scope="session")
@@ -45,68 +43,31 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def keyed_settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, str]]:
-    """Settings of a server with one model and two keys, and the keys by name."""
-    folder = tmp_path_factory.mktemp("keyed")
-    write_color_bundle(folder / "models")
-    keys = {"all": new_key(), "no-images": new_key()}
-    scopes = {"all": (), "no-images": ("classify", "probe")}
-    entries = [
-        entry_of(key, name=name, scopes=scopes[name], rate=None, burst=None) for name, key in keys.items()
-    ]
-    settings = {
-        **QUICK,
-        "CLEAD_MODELS_DIR": str(folder / "models"),
-        "CLEAD_KEYS": ",".join(entries),
-        "CLEAD_PORT": str(free_port()),
-    }
-    return settings, keys
-
-
-@pytest.fixture(scope="session")
-def servers(
-    browser: Any,
-    keyed_settings: tuple[dict[str, str], dict[str, str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Server, Callable[[], None], Callable[[], None]]]:
-    """(the server that most tests visit, what stops the keyed one, what starts it again)."""
+def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without keys and with two models: the bundled one, and `colors`, which nobody trained."""
     models = tmp_path_factory.mktemp("models")
     shutil.copytree(ROOT / "models" / MODEL, models / MODEL)
     write_color_bundle(models)
-    open_settings = {
-        **QUICK,
+    settings = {
+        "CLEAD_ENGINE": "cpu",
+        "CLEAD_ENGINE_THREADS": "1",
+        "CLEAD_PROBE_NICE": "0",
         "CLEAD_MODELS_DIR": str(models),
         "CLEAD_DEFAULT_MODEL": MODEL,
         "CLEAD_MAX_BODY_BYTES": str(MOST_BYTES),
         "CLEAD_PROBE_MAX_STEPS": str(MOST_STEPS),
     }
-    settings, _ = keyed_settings
-    home = tmp_path_factory.mktemp("browser-home")
-    running = ExitStack()
-
-    def start() -> None:
-        running.enter_context(
-            running_server(home / "keyed", settings, path="/livez", port=int(settings["CLEAD_PORT"]))
-        )
-
-    with running, ThreadPoolExecutor(1) as aside:
-        second = aside.submit(start)
-        first = running_server(home / "open", open_settings)
-        with first as server:
-            second.result()
-            yield server, running.close, start
+    with running_server(tmp_path_factory.mktemp("browser-home"), settings) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def site(servers: tuple[Server, Callable[[], None], Callable[[], None]]) -> Server:
-    """A server without keys and with two models: the bundled one, and `colors`, which nobody trained."""
-    return servers[0]
-
-
-@pytest.fixture(scope="session")
-def keyed_url(servers: object, keyed_settings: tuple[dict[str, str], dict[str, str]]) -> str:
-    """A server with keys and the model `colors` alone."""
-    return f"http://127.0.0.1:{keyed_settings[0]['CLEAD_PORT']}"
+def keyed(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+    """A server with keys and one model."""
+    one = KeyedServer(tmp_path_factory.mktemp("keyed"))
+    one.start()
+    yield one
+    one.stop()
 
 
 @contextmanager

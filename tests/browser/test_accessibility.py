@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE, visiting
+from tests.browser.keyed_server import KeyedServer
 from tests.browser.visitor import Visitor
 from tests.serving.conftest import Server
 
@@ -87,9 +88,9 @@ def test_no_state_has_serious_findings(
             assert visitor.page.evaluate("document.documentElement.scrollWidth") <= size[0], state.__name__
 
 
-def test_entering_a_key_has_no_serious_findings(browser: Any, keyed_url: str) -> None:
-    with visiting(browser, keyed_url, color_scheme="dark", bypass_csp=True) as visitor:
-        visitor.page.goto(f"{keyed_url}/ui/")
+def test_entering_a_key_has_no_serious_findings(browser: Any, keyed: KeyedServer) -> None:
+    with visiting(browser, keyed.url, color_scheme="dark", bypass_csp=True) as visitor:
+        visitor.page.goto(f"{keyed.url}/ui/")
         visitor.page.wait_for_selector("dialog")
 
         assert _findings(visitor) == []

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.browser.conftest import visiting
+from tests.browser.keyed_server import KeyedServer
 from tests.browser.visitor import Visitor
-from tests.serving.conftest import Server
-
-Servers = tuple[Server, Callable[[], None], Callable[[], None]]
 
 
 @pytest.fixture
-def stranger(browser: Any, keyed_url: str) -> Iterator[Visitor]:
+def stranger(browser: Any, keyed: KeyedServer) -> Iterator[Visitor]:
     """Somebody at the server with keys who has not given one yet."""
-    with visiting(browser, keyed_url) as one:
-        one.page.goto(f"{keyed_url}/ui/")
+    with visiting(browser, keyed.url) as one:
+        one.page.goto(f"{keyed.url}/ui/")
         yield one
 
 
@@ -27,10 +25,8 @@ def _give(visitor: Visitor, key: str) -> None:
     visitor.page.get_by_role("button", name="Use key").click()
 
 
-def test_a_key_is_asked_for_and_kept_in_this_tab_only(
-    stranger: Visitor, keyed_settings: tuple[dict[str, str], dict[str, str]]
-) -> None:
-    key = keyed_settings[1]["all"]
+def test_a_key_is_asked_for_and_kept_in_this_tab_only(stranger: Visitor, keyed: KeyedServer) -> None:
+    key = keyed.all
     page = stranger.page
     assert "This server answers requests with a key only." in stranger.text("dialog")
     _give(stranger, "wrong")
@@ -63,9 +59,9 @@ def test_without_a_key_the_page_says_what_it_lacks(stranger: Visitor) -> None:
 
 
 def test_a_key_that_may_not_see_images_gets_the_rest_of_the_report(
-    stranger: Visitor, keyed_settings: tuple[dict[str, str], dict[str, str]]
+    stranger: Visitor, keyed: KeyedServer
 ) -> None:
-    _give(stranger, keyed_settings[1]["no-images"])
+    _give(stranger, keyed.no_images)
     stranger.choose_example("horse")
     stranger.probe()
 
@@ -74,24 +70,19 @@ def test_a_key_that_may_not_see_images_gets_the_rest_of_the_report(
     assert "include" not in stranger.copied("Copy as curl")
 
 
-def test_with_one_model_comparing_says_what_is_missing(
-    stranger: Visitor, keyed_settings: tuple[dict[str, str], dict[str, str]]
-) -> None:
-    _give(stranger, keyed_settings[1]["all"])
+def test_with_one_model_comparing_says_what_is_missing(stranger: Visitor, keyed: KeyedServer) -> None:
+    _give(stranger, keyed.all)
     stranger.page.wait_for_selector(".examples")
     stranger.page.get_by_role("link", name="Compare").click()
 
     assert "This server has one model, colors, and comparing takes two." in stranger.text("#compare-view")
 
 
-def test_nothing_is_lost_when_the_server_goes_away(
-    stranger: Visitor, servers: Servers, keyed_settings: tuple[dict[str, str], dict[str, str]]
-) -> None:
-    _, stop, start = servers
-    _give(stranger, keyed_settings[1]["all"])
+def test_nothing_is_lost_when_the_server_goes_away(stranger: Visitor, keyed: KeyedServer) -> None:
+    _give(stranger, keyed.all)
     stranger.choose_example("bird")
     stranger.more_settings({"steps": "5", "seed": "9"})
-    stop()
+    keyed.stop()
     try:
         stranger.start_probe()
         stranger.page.wait_for_selector(".banner")
@@ -101,7 +92,7 @@ def test_nothing_is_lost_when_the_server_goes_away(
         stranger.page.locator(".banner").get_by_role("button", name="Try again").click()
         assert stranger.page.locator(".banner").is_visible()
     finally:
-        start()
+        keyed.start()
     stranger.page.locator(".banner").wait_for(state="detached")
 
     stranger.page.locator(".result").get_by_role("button", name="Try again").click()

@@ -182,7 +182,10 @@ def test_with_the_keyboard_alone(visitor: Visitor) -> None:
 
     # The focus is at the verdict, and a screen reader is told.
     assert visitor.focused(".headline")
-    assert visitor.page.locator("#announce").inner_text() == "Held at 1/255. Holds up to 1/255, the largest size tried."
+    assert (
+        visitor.page.locator("#announce").inner_text()
+        == "Held at 1/255. Holds up to 1/255, the largest size tried."
+    )
     visitor.page.keyboard.press("Tab")
     assert visitor.text(":focus") == "Copy as curl"
 

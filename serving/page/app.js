@@ -19,9 +19,9 @@ export class App extends EventTarget {
 
   /** Loads the settings and the models; what was chosen stays chosen if it is still there. */
   async load() {
-    this.settings = await get("ui/settings.json");
-    this.engine = (await get("readyz").catch(() => null))?.engine ?? null;
-    const listed = await get("models");
+    const [settings, ready, listed] = await Promise.all([get("ui/settings.json"), get("readyz").catch(() => null), get("models")]);
+    this.settings = settings;
+    this.engine = ready?.engine ?? null;
     this.models = await Promise.all(answering(listed.models).map(async (model) => ({ ...model, ...(await get(`models/${model.name}/${model.version}`)) })));
     this.listed = listed.models;
     const fallback = this.named(listed.default) ?? this.models[0] ?? null;

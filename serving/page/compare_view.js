@@ -32,7 +32,7 @@ export function compareView(element, app) {
         modelField("first", "One model", app.model, (model) => app.choose(model)),
         modelField("second", "The other", app.second, (model) => { app.second = model; app.set(app.parameters); forget(); })),
       h("p", { class: "hint" }, `Both get the same picture and the same attack: ${inWords(app)}. `, h("a", { href: "#probe" }, "Change it under Probe"), "."),
-      h("div", { class: "row" }, button, !app.picture && h("p", { class: "hint" }, "Choose a picture first.")));
+      h("div", { class: "row" }, button, h("p", { class: "hint" }, !app.settings.probe ? "This server does not probe." : app.picture ? "" : "Choose a picture first.")));
   }
 
   function modelField(id, label, chosen, choose) {

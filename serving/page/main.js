@@ -52,7 +52,7 @@ function build(asked) {
   const key = part("key");
   key.hidden = !app.settings.asks_for_keys;
   key.addEventListener("click", async () => { if (await askForKey("This server answers requests with a key only.")) start(); });
-  app.on(["picture"], () => { part("intro").hidden = Boolean(app.picture); part("work").classList.toggle("begun", Boolean(app.picture)); });
+  app.on(["picture"], () => { part("intro").classList.toggle("unseen", Boolean(app.picture)); part("work").classList.toggle("begun", Boolean(app.picture)); });
   app.on(["picture", "model", "parameters"], () => history.replaceState(null, "", fragmentOf(view, app)));
   document.addEventListener("server-back", start);
   window.addEventListener("hashchange", follow);
@@ -72,7 +72,7 @@ function follow() {
   part("compare-view").hidden = view !== "compare";
   part("models-view").hidden = view !== "models";
   part("work").hidden = view === "models";
-  part("intro").hidden = view === "models" || Boolean(app.picture);
+  part("intro").hidden = view === "models";
   history.replaceState(null, "", fragmentOf(view, app));
 }
 

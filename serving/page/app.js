@@ -82,3 +82,9 @@ export function isStandard(model) {
 export function trainedThreat(model) {
   return isStandard(model) ? null : model.manifest.threat;
 }
+
+/** Whether a model was trained for exactly this norm and eps. */
+export function isTrainedFor(model, { norm, eps }) {
+  const trained = trainedThreat(model);
+  return trained !== null && trained.norm === norm && Math.abs(trained.eps - eps) < 1e-6;
+}

@@ -62,7 +62,7 @@ function draw(reports, names, width) {
     s("clipPath", { id: clip }, s("rect", { x: PAD.left, y: PAD.top, width: width - PAD.left - PAD.right, height: HEIGHT - PAD.top - PAD.bottom })),
     s("rect", { class: "below", x: PAD.left, y: y(0), width: width - PAD.left - PAD.right, height: y(bottom) - y(0) }),
     axes(norm, end, bottom, top, x, y, width),
-    threat(reports[0], end, x, y(bottom)),
+    threat(nearest(reports), end, x, y(bottom)),
     s("g", { "clip-path": `url(#${clip})` }, reports.map((report, index) => lines(report, index, x, y))),
     reports.map((report, index) => crossing(report, index, end, x, y(0))));
 }
@@ -116,8 +116,13 @@ function reach(reports) {
   const last = Math.max(...reports.flatMap((report) => report.curve.map((point) => point.eps)));
   if (!flips.length) return 1.1 * last || 1;
   const far = Math.max(...flips);
-  const { eps } = reports[0].threat;
+  const { eps } = nearest(reports).threat;
   return Math.max(far * 1.25, eps < far * 6 ? eps * 1.08 : 0, 1e-6);
+}
+
+/** The report whose verdict is about the smallest eps. */
+function nearest(reports) {
+  return reports.reduce((one, other) => (other.threat.eps < one.threat.eps ? other : one));
 }
 
 function inside(report, end) {

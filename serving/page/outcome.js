@@ -1,11 +1,10 @@
 // Everything about one report, in the order in which one wants to know it.
 
-import { trainedThreat } from "./app.js";
 import { beforeAfter, beforeAfterRows } from "./bars.js";
 import { details, h, table } from "./dom.js";
 import { curveTable, marginChart } from "./margin_chart.js";
 import { pictures } from "./pictures.js";
-import { reportRuler } from "./ruler.js";
+import { outcomeRuler } from "./ruler.js";
 import { epsText, timeText } from "./units.js";
 import { verdictOf } from "./verdict.js";
 
@@ -13,12 +12,11 @@ const MARKS = { flipped: "✕", held: "✓", inconclusive: "?" };
 
 /** The verdict: a sentence and the line, and unless `short` what follows. `end`: where the line ends. */
 export function verdict(outcome, { end, level = "h2", short = false } = {}) {
-  const { report, model } = outcome;
-  const said = verdictOf(report, model);
+  const said = verdictOf(outcome);
   return h("div", { class: `verdict ${said.tone}` },
     h("p", { class: "chip" }, h("span", { "aria-hidden": "true" }, MARKS[said.tone]), " ", said.chip),
     h(level, { class: "headline", tabindex: -1 }, said.headline),
-    reportRuler(report, end, trainedThreat(model)),
+    outcomeRuler(outcome, end),
     !short && said.meaning && h("p", {}, said.meaning),
     !short && h("dl", { class: "caveat" },
       h("div", {}, h("dt", {}, "What this shows"), h("dd", {}, said.proves)),

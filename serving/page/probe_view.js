@@ -53,7 +53,7 @@ export function probeView(element, app) {
 
   function show(outcome) {
     fill(result, h("div", { class: "outcome" }, wholeOutcome(outcome, takeaway(outcome, app))));
-    const said = verdictOf(outcome.report, outcome.model);
+    const said = verdictOf(outcome);
     announce(`${said.chip}. ${said.headline}`);
     result.querySelector(".headline").focus({ preventScroll: true });
     result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });

@@ -1,5 +1,6 @@
 // How far a prediction holds, on one line: attacked in vain, undecided, fooled.
 
+import { isTrainedFor } from "./app.js";
 import { placed } from "./bars.js";
 import { h } from "./dom.js";
 import { epsText } from "./units.js";
@@ -21,16 +22,17 @@ export function ruler({ held, flipped, norm, end, marks = [] }) {
 
 /** Where the line of these reports ends, so that all of them fit on it. */
 export function rulerEnd(reports) {
-  const { eps } = reports[0].threat;
+  const eps = Math.min(...reports.map((report) => report.threat.eps));
   const flips = reports.map((report) => report.minimal_eps.flipped ?? report.minimal_eps.held ?? 0);
   const far = Math.max(...flips);
   return Math.max(far * 1.4, far > 0 && eps > far * 6 ? far * 3 : eps * 1.4, 1e-6);
 }
 
-/** The line of one report. */
-export function reportRuler(report, end = rulerEnd([report]), trained = null) {
+/** The line of one outcome of `attack`. */
+export function outcomeRuler({ report, model, parameters }, end = rulerEnd([report])) {
   const { norm, eps } = report.threat;
-  const text = trained && trained.norm === norm && Math.abs(trained.eps - eps) < 1e-6 ? `trained for ${epsText(eps, norm)}` : `asked: ${epsText(eps, norm)}`;
+  const what = isTrainedFor(model, report.threat) ? "trained for" : parameters.eps ? "asked:" : "searched up to";
+  const text = `${what} ${epsText(eps, norm)}`;
   return ruler({ ...report.minimal_eps, norm, end, marks: [{ eps, text }] });
 }
 

@@ -1,16 +1,21 @@
 // A report in sentences: the verdict, what it means, and what it does not prove.
 
-import { trainedThreat } from "./app.js";
+import { isTrainedFor, trainedThreat } from "./app.js";
 import { aClass, epsMeaning, epsText } from "./units.js";
 
 const CHIPS = { flipped: "Fooled within", held: "Held at", inconclusive: "No conclusion at" };
 
-/** { tone, chip, headline, meaning, proves, provesNot (without a conclusion: what to do) } of a report; `model` as in `App.models`, or null. */
-export function verdictOf(report, model) {
+/**
+ * { tone, chip, headline, meaning, proves, provesNot } of an outcome of `attack`; without a conclusion `provesNot`
+ * says what to do.
+ */
+export function verdictOf({ report, model, parameters }) {
   const { norm, eps } = report.threat;
+  // A search that no size was asked of ends somewhere, and that place says nothing.
+  const aimless = report.verdict === "flipped" && !parameters.eps && !isTrainedFor(model, report.threat);
   return {
     tone: report.verdict,
-    chip: `${CHIPS[report.verdict]} ${epsText(eps, norm)}`,
+    chip: aimless ? `Fooled at ${epsText(report.minimal_eps.flipped, norm, "up")}` : `${CHIPS[report.verdict]} ${epsText(eps, norm)}`,
     headline: headline(report),
     meaning: meaning(report, model),
     ...limits(report),
@@ -37,16 +42,15 @@ function reason(report) {
 }
 
 function meaning(report, model) {
-  const { norm, eps } = report.threat;
+  const { norm } = report.threat;
   const { flipped } = report.minimal_eps;
   const sentences = [];
   if (flipped) sentences.push(`At that size ${epsMeaning(flipped, norm, report.space)}.`);
   if (flipped && report.budget.exhausted) sentences.push("The time was up before the search had ended: a smaller change may well do. Allow more time to know.");
-  const trained = model && trainedThreat(model);
-  if (model && !trained) sentences.push("This model was not trained to withstand perturbations.");
-  else if (trained && trained.norm === norm) {
-    const same = Math.abs(trained.eps - eps) < 1e-6;
-    sentences.push(`The model was trained to withstand ${epsText(trained.eps, norm)}${same && report.verdict === "held" ? ", and within that no attack succeeded here" : ""}.`);
+  const trained = trainedThreat(model);
+  if (!trained) sentences.push("This model was not trained to withstand perturbations.");
+  else if (trained.norm === norm) {
+    sentences.push(`The model was trained to withstand ${epsText(trained.eps, norm)}${isTrainedFor(model, report.threat) && report.verdict === "held" ? ", and within that no attack succeeded here" : ""}.`);
   }
   return sentences.join(" ");
 }

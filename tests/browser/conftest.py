@@ -78,7 +78,7 @@ def visiting(browser: Any, url: str, *, size: tuple[int, int] = DESKTOP, **optio
         permissions=["clipboard-read", "clipboard-write"],
         **{"reduced_motion": "reduce", **options},
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     one = Visitor(context.new_page(), url)
     yield one
     context.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from serving.application import build_application
+from serving.application import Application
 from serving.front import Front
 from serving.keys import entry_of, new_key
 from serving.runtime import Runtime
@@ -43,9 +43,8 @@ class KeyedServer:
 
     def start(self) -> None:
         """Returns once it listens."""
-        runtime = Runtime(self._settings)
-        application = build_application(runtime)
-        front = Front(application, application=application, runtime=runtime)
+        application = Application(Runtime(self._settings))
+        front = Front(application, application=application)
         self._server = uvicorn.Server(
             uvicorn.Config(front, port=self._port, log_config=None, timeout_graceful_shutdown=1)
         )

@@ -74,7 +74,7 @@ def test_the_command_of_an_example_needs_no_file(visitor: Visitor, tmp_path: Pat
 
 
 def test_the_link_restores_the_settings_and_an_example(visitor: Visitor) -> None:
-    chosen = "norm=l2&steps=7&restarts=3&target=ship&seed=5&evidence=full&example=deer"
+    chosen = "norm=l2&eps=0.1&steps=7&restarts=3&loss=margin&target=ship&seed=5&example=deer"
     visitor.open(f"#probe?{chosen}&nonsense=1")
     visitor.wait_classified()
     values = {
@@ -83,7 +83,7 @@ def test_the_link_restores_the_settings_and_an_example(visitor: Visitor) -> None
     }
 
     assert values == {"norm": "l2", "steps": "7", "restarts": "3", "target": "ship", "seed": "5"}
-    assert visitor.page.locator("#p-evidence").evaluate("(one) => one.selectedOptions[0].value") == "full"
+    assert visitor.page.input_value("#p-loss") == "margin"
     assert visitor.text(".preview figcaption") == "Example: deer"
     assert "nonsense" not in visitor.page.url
     visitor.probe()

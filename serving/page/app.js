@@ -88,3 +88,8 @@ export function isTrainedFor(model, { norm, eps }) {
   const trained = trainedThreat(model);
   return trained !== null && trained.norm === norm && Math.abs(trained.eps - eps) < 1e-6;
 }
+
+/** Whether a probe is about one eps: one that was asked for, or the one of the model's threat. */
+export function hasAim(model, { eps, norm }) {
+  return Boolean(eps) || model.manifest.threat?.norm === norm;
+}

@@ -1,6 +1,6 @@
 // How far a prediction holds, on one line: attacked in vain, undecided, fooled.
 
-import { isTrainedFor } from "./app.js";
+import { hasAim, isTrainedFor } from "./app.js";
 import { placed } from "./bars.js";
 import { h } from "./dom.js";
 import { epsText } from "./units.js";
@@ -31,7 +31,7 @@ export function rulerEnd(reports) {
 /** The line of one outcome of `attack`. */
 export function outcomeRuler({ report, model, parameters }, end = rulerEnd([report])) {
   const { norm, eps } = report.threat;
-  const what = isTrainedFor(model, report.threat) ? "trained for" : parameters.eps ? "asked:" : "searched up to";
+  const what = isTrainedFor(model, report.threat) ? "trained for" : hasAim(model, parameters) ? "verdict at" : "searched up to";
   const text = `${what} ${epsText(eps, norm)}`;
   return ruler({ ...report.minimal_eps, norm, end, marks: [{ eps, text }] });
 }

@@ -1,6 +1,6 @@
 // A report in sentences: the verdict, what it means, and what it does not prove.
 
-import { isTrainedFor, trainedThreat } from "./app.js";
+import { hasAim, isTrainedFor, trainedThreat } from "./app.js";
 import { aClass, epsMeaning, epsText } from "./units.js";
 
 const CHIPS = { flipped: "Fooled within", held: "Held at", inconclusive: "No conclusion at" };
@@ -11,8 +11,8 @@ const CHIPS = { flipped: "Fooled within", held: "Held at", inconclusive: "No con
  */
 export function verdictOf({ report, model, parameters }) {
   const { norm, eps } = report.threat;
-  // A search that no size was asked of ends somewhere, and that place says nothing.
-  const aimless = report.verdict === "flipped" && !parameters.eps && !isTrainedFor(model, report.threat);
+  // Where a search without an aim ends says nothing.
+  const aimless = report.verdict === "flipped" && !hasAim(model, parameters);
   return {
     tone: report.verdict,
     chip: aimless ? `Fooled at ${epsText(report.minimal_eps.flipped, norm, "up")}` : `${CHIPS[report.verdict]} ${epsText(eps, norm)}`,

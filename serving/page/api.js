@@ -8,7 +8,13 @@ const ROOT = new URL("../", import.meta.url);
 export class Refusal extends Error {
   constructor(problem, status, retryAfter = null) {
     super(problem.detail ?? "");
-    Object.assign(this, { problem, status, retryAfter, code: problem.code ?? "", title: problem.title ?? `Status ${status}` });
+    Object.assign(this, {
+      problem,
+      status,
+      retryAfter,
+      code: problem.code ?? "",
+      title: problem.title ?? `Status ${status}`,
+    });
   }
 
   /** Whether another key would help. */
@@ -36,7 +42,10 @@ export async function get(path) {
   return (await ask(address(path), {})).json();
 }
 
-/** The top classes of a picture, and with `input` the picture as the model sees it. `milliseconds`: there and back. */
+/**
+ * The top classes of a picture, and with `input` the picture as the model sees it. `milliseconds`: there and
+ * back.
+ */
 export async function classify(blob, { model, top = 1000, input = false, signal } = {}) {
   const begun = performance.now();
   const url = address("classify", { model, top, include: input ? "input" : null });
@@ -49,7 +58,10 @@ export async function classify(blob, { model, top = 1000, input = false, signal 
   };
 }
 
-/** The report of a probe; `onProgress` is told how far it is. Aborting `signal` stops the attack on the server. */
+/**
+ * The report of a probe; `onProgress` is told how far it is. Aborting `signal` stops the attack on the
+ * server.
+ */
 export async function probe(blob, parameters, { signal, onProgress }) {
   const headers = { ...typed(blob), Accept: "text/event-stream" };
   const response = await ask(address("probe", parameters), { method: "POST", body: blob, headers, signal });
@@ -63,8 +75,14 @@ export async function probe(blob, parameters, { signal, onProgress }) {
 
 async function ask(url, options) {
   const key = currentKey();
-  const headers = { Accept: "application/json", ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  const response = await reached(() => fetch(url, { ...options, headers, cache: "no-store", credentials: "omit" }));
+  const headers = {
+    Accept: "application/json",
+    ...options.headers,
+    ...(key ? { Authorization: `Bearer ${key}` } : {}),
+  };
+  const response = await reached(() =>
+    fetch(url, { ...options, headers, cache: "no-store", credentials: "omit" }),
+  );
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   // A proxy answers for a server that is gone, and not with a problem of ours.
@@ -98,5 +116,7 @@ async function reached(request) {
 }
 
 function typed(blob) {
-  return { "Content-Type": /^image\/(png|jpe?g|webp)$/.test(blob.type) ? blob.type : "application/octet-stream" };
+  return {
+    "Content-Type": /^image\/(png|jpe?g|webp)$/.test(blob.type) ? blob.type : "application/octet-stream",
+  };
 }

@@ -19,10 +19,19 @@ export class App extends EventTarget {
 
   /** Loads the settings and the models; what was chosen stays chosen if it is still there. */
   async load() {
-    const [settings, ready, listed] = await Promise.all([get("ui/settings.json"), get("readyz").catch(() => null), get("models")]);
+    const [settings, ready, listed] = await Promise.all([
+      get("ui/settings.json"),
+      get("readyz").catch(() => null),
+      get("models"),
+    ]);
     this.settings = settings;
     this.engine = ready?.engine ?? null;
-    this.models = await Promise.all(answering(listed.models).map(async (model) => ({ ...model, ...(await get(`models/${model.name}/${model.version}`)) })));
+    this.models = await Promise.all(
+      answering(listed.models).map(async (model) => ({
+        ...model,
+        ...(await get(`models/${model.name}/${model.version}`)),
+      })),
+    );
     this.listed = listed.models;
     const fallback = this.named(listed.default) ?? this.models[0] ?? null;
     this.model = this.named(this.model?.name) ?? fallback;
@@ -33,7 +42,9 @@ export class App extends EventTarget {
   /** A served model by `name` or `name/version`; null without one. */
   named(reference) {
     const [name, version] = (reference ?? "").split("/");
-    return this.models.find((model) => model.name === name && (!version || model.version === version)) ?? null;
+    return (
+      this.models.find((model) => model.name === name && (!version || model.version === version)) ?? null
+    );
   }
 
   choose(model) {

@@ -6,8 +6,10 @@ import { IMAGES } from "./link.js";
 /**
  * Classifies the picture, probes it, and asks the server again about the altered picture.
  *
- * Returns { model, picture, parameters, report, before, after, input }: `before` and `after` list the classes with
- * their probabilities (`after` is null without an altered picture), `input` is the picture as the model sees it, `imagesRefused` whether the
+ * Returns { model, picture, parameters, report, before, after, input }: `before` and `after` list the
+ * classes with
+ * their probabilities (`after` is null without an altered picture), `input` is the picture as the model sees
+ * it, `imagesRefused` whether the
  * key may not ask for altered pictures.
  */
 export async function attack(app, model, { signal, onProgress }) {
@@ -27,7 +29,8 @@ export async function attack(app, model, { signal, onProgress }) {
     report = await probe(picture.blob, parameters, { signal, onProgress });
   }
   const { adversarial } = report.images;
-  const after = adversarial && (await classify(blobOf(adversarial), { model: model.name, signal })).prediction.top;
+  const after =
+    adversarial && (await classify(blobOf(adversarial), { model: model.name, signal })).prediction.top;
   return { model, picture, parameters, report, before: prediction.top, after, input, imagesRefused };
 }
 

@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 
 const NARROWEST = 280;
-export const REPORT_WIDTH = 640;
+const REPORT_WIDTH = 640;
 
 /** A function from [low, high] to [from, to]. */
 export function scale(low, high, from, to) {
@@ -17,7 +17,8 @@ export function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step)
+    found.push(Number(at.toPrecision(12)));
   return found;
 }
 

@@ -17,17 +17,39 @@ export function takePicture() {
     const video = h("video", { autoplay: true, playsinline: true, "aria-label": "What the camera sees" });
     video.muted = true;
     const said = h("p", { class: "hint", role: "status" }, "Asking for the camera…");
-    const take = h("button", { type: "button", class: "primary", disabled: true, onclick: async () => {
-      taken = await snapshot(video);
-      dialog.close();
-    } }, "Take picture");
-    const dialog = h("dialog", { class: "dialog camera", "aria-label": "Camera", onclose: () => {
-      stream?.getTracks().forEach((track) => track.stop());
-      dialog.remove();
-      resolve(taken);
-    } },
-      video, said,
-      h("div", { class: "row end" }, h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), take));
+    const take = h(
+      "button",
+      {
+        type: "button",
+        class: "primary",
+        disabled: true,
+        onclick: async () => {
+          taken = await snapshot(video);
+          dialog.close();
+        },
+      },
+      "Take picture",
+    );
+    const dialog = h(
+      "dialog",
+      {
+        class: "dialog camera",
+        "aria-label": "Camera",
+        onclose: () => {
+          stream?.getTracks().forEach((track) => track.stop());
+          dialog.remove();
+          resolve(taken);
+        },
+      },
+      video,
+      said,
+      h(
+        "div",
+        { class: "row end" },
+        h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"),
+        take,
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
     navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(
@@ -35,9 +57,14 @@ export function takePicture() {
         stream = opened;
         if (!dialog.open) stream.getTracks().forEach((track) => track.stop());
         video.srcObject = stream;
-        video.addEventListener("loadeddata", () => { take.disabled = false; said.textContent = "The picture is sent to this server only."; });
+        video.addEventListener("loadeddata", () => {
+          take.disabled = false;
+          said.textContent = "The picture is sent to this server only.";
+        });
       },
-      (error) => { said.textContent = `The camera cannot be used: ${error.message}. Choose a file instead.`; },
+      (error) => {
+        said.textContent = `The camera cannot be used: ${error.message}. Choose a file instead.`;
+      },
     );
   });
 }

@@ -11,8 +11,12 @@ import { percent, timeText } from "./units.js";
 export function classification(app) {
   const body = h("div", { class: "card-body" });
   const choice = h("div", { class: "model-choice" });
-  const card = h("section", { class: "card", "aria-labelledby": "sees" },
-    h("div", { class: "card-head" }, h("h2", { id: "sees" }, "What the model sees"), choice), body);
+  const card = h(
+    "section",
+    { class: "card", "aria-labelledby": "sees" },
+    h("div", { class: "card-head" }, h("h2", { id: "sees" }, "What the model sees"), choice),
+    body,
+  );
   let running = null;
 
   async function run() {
@@ -20,7 +24,7 @@ export function classification(app) {
     const { picture, model } = app;
     card.hidden = !picture;
     if (!picture || !model) return;
-    const mine = running = new AbortController();
+    const mine = (running = new AbortController());
     if (!body.childElementCount) fill(body, h("p", { class: "hint" }, "Asking the model…"));
     try {
       const answer = await classify(picture.blob, { model: model.name, input: true, signal: mine.signal });
@@ -35,7 +39,9 @@ export function classification(app) {
 
   app.on(["models"], () => fill(choice, modelChoice(app)));
   app.on(["picture", "model", "models"], run);
-  document.addEventListener("server-back", () => { if (body.querySelector(".notice")) run(); });
+  document.addEventListener("server-back", () => {
+    if (body.querySelector(".notice")) run();
+  });
   fill(choice, modelChoice(app));
   run();
   return card;
@@ -44,9 +50,14 @@ export function classification(app) {
 /** A list to choose the model from; plain text where there is only one. */
 function modelChoice(app) {
   if (app.models.length < 2) return app.model && h("span", { class: "hint" }, app.model.name);
-  const select = h("select", { id: "model", onchange: () => app.choose(app.named(select.value)) },
-    app.models.map((model) => h("option", { value: model.name, selected: model === app.model }, model.name)));
-  app.addEventListener("model", () => { select.value = app.model.name; });
+  const select = h(
+    "select",
+    { id: "model", onchange: () => app.choose(app.named(select.value)) },
+    app.models.map((model) => h("option", { value: model.name, selected: model === app.model }, model.name)),
+  );
+  app.addEventListener("model", () => {
+    select.value = app.model.name;
+  });
   return [h("label", { for: "model" }, "Model"), select];
 }
 
@@ -54,16 +65,37 @@ function shown({ prediction, input, model: identity, milliseconds }, picture, mo
   const { height, width } = model.manifest.input;
   const engine = model.engine ?? app.engine;
   return [
-    h("div", { class: "sees" },
-      h("figure", {}, small(h("img", { src: picture.url, alt: "The picture as it is", class: "fit" })), h("figcaption", {}, "Your picture")),
+    h(
+      "div",
+      { class: "sees" },
+      h(
+        "figure",
+        {},
+        small(h("img", { src: picture.url, alt: "The picture as it is", class: "fit" })),
+        h("figcaption", {}, "Your picture"),
+      ),
       h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
-      h("figure", {}, h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }), h("figcaption", {}, `Model input, ${width}\u00a0×\u00a0${height}`)),
-      h("div", { class: "answer" }, h("p", { class: "label" }, prediction.label, " ", h("span", {}, percent(prediction.probability))), classBars(prediction.top))),
+      h(
+        "figure",
+        {},
+        h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }),
+        h("figcaption", {}, `Model input, ${width}\u00a0×\u00a0${height}`),
+      ),
+      h(
+        "div",
+        { class: "answer" },
+        h("p", { class: "label" }, prediction.label, " ", h("span", {}, percent(prediction.probability))),
+        classBars(prediction.top),
+      ),
+    ),
     isStandard(model) && h("p", { class: "badge warn" }, "Not trained to withstand perturbations"),
-    h("p", { class: "facts" },
+    h(
+      "p",
+      { class: "facts" },
       h("span", {}, `${identity.name} version ${identity.version}`),
       engine && h("span", {}, `${engineText(engine)}`),
-      h("span", {}, `${timeText(milliseconds)} there and back`)),
+      h("span", {}, `${timeText(milliseconds)} there and back`),
+    ),
   ];
 }
 

@@ -3,7 +3,10 @@
 const FEW_PIXELS = 96;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element. `on...` properties are listeners, `data` a record of data attributes; null and false are left out. */
+/**
+ * An HTML element. `on...` properties are listeners, `data` a record of data attributes; null and false are
+ * left out.
+ */
 export function h(tag, properties = {}, ...children) {
   return filled(document.createElement(tag), properties, children);
 }
@@ -26,18 +29,44 @@ export function details(summary, properties, ...children) {
 
 /** A table with a caption, headings and rows of cells; the first cell of a row is its heading. */
 export function table(caption, headings, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    h("table", {},
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    h(
+      "table",
+      {},
       h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, headings.map((heading) => h("th", { scope: "col" }, heading)))),
-      h("tbody", {}, rows.map((cells) => h("tr", {},
-        cells.map((cell, index) => (index ? h("td", {}, cell) : h("th", { scope: "row" }, cell)))))),
-    ));
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          headings.map((heading) => h("th", { scope: "col" }, heading)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((cells) =>
+          h(
+            "tr",
+            {},
+            cells.map((cell, index) => (index ? h("td", {}, cell) : h("th", { scope: "row" }, cell))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
-/** An image whose pixels are shown as squares if it has few of them, and that is not shown if it is broken. */
+/**
+ * An image whose pixels are shown as squares if it has few of them, and that is not shown if it is broken.
+ */
 export function small(image) {
-  image.addEventListener("error", () => { image.hidden = true; });
+  image.addEventListener("error", () => {
+    image.hidden = true;
+  });
   image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth <= FEW_PIXELS));
   return image;
 }

@@ -13,8 +13,13 @@ export function currentKey() {
 export function askForKey(reason) {
   return new Promise((resolve) => {
     const input = h("input", {
-      type: "password", id: "key-input", autocomplete: "off", spellcheck: "false", required: true,
-      value: currentKey(), "aria-describedby": "key-reason",
+      type: "password",
+      id: "key-input",
+      autocomplete: "off",
+      spellcheck: "false",
+      required: true,
+      value: currentKey(),
+      "aria-describedby": "key-reason",
     });
     let changed = false;
     const use = (value) => {
@@ -23,17 +28,46 @@ export function askForKey(reason) {
       else sessionStorage.removeItem(NAME);
       dialog.close();
     };
-    const dialog = h("dialog", { class: "dialog", "aria-labelledby": "key-title", onclose: () => { dialog.remove(); resolve(changed); } },
-      h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); use(input.value.trim()); } },
+    const dialog = h(
+      "dialog",
+      {
+        class: "dialog",
+        "aria-labelledby": "key-title",
+        onclose: () => {
+          dialog.remove();
+          resolve(changed);
+        },
+      },
+      h(
+        "form",
+        {
+          method: "dialog",
+          onsubmit: (event) => {
+            event.preventDefault();
+            use(input.value.trim());
+          },
+        },
         h("h2", { id: "key-title" }, "API key"),
         h("p", { id: "key-reason" }, reason),
         h("label", { for: "key-input" }, "Key"),
         input,
-        h("p", { class: "hint" }, "It stays in this tab and is forgotten when the tab is closed. The operator of the server makes keys with ", h("code", {}, "clead keys new"), "."),
-        h("div", { class: "row end" },
-          currentKey() && h("button", { type: "button", class: "quiet", onclick: () => use("") }, "Forget key"),
+        h(
+          "p",
+          { class: "hint" },
+          "It stays in this tab and is forgotten when the tab is closed. The operator of the server makes keys with ",
+          h("code", {}, "clead keys new"),
+          ".",
+        ),
+        h(
+          "div",
+          { class: "row end" },
+          currentKey() &&
+            h("button", { type: "button", class: "quiet", onclick: () => use("") }, "Forget key"),
           h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"),
-          h("button", { type: "submit", class: "primary" }, "Use key"))));
+          h("button", { type: "submit", class: "primary" }, "Use key"),
+        ),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
     input.select();

@@ -5,12 +5,26 @@ import { currentKey } from "./key.js";
 
 export const VIEWS = ["probe", "compare", "models"];
 const PARAMETERS = [
-  "norm", "eps", "max_eps", "steps", "restarts", "loss", "target", "seed", "deadline_ms", "evidence",
-  "certify", "sigma", "certify_samples",
+  "norm",
+  "eps",
+  "max_eps",
+  "steps",
+  "restarts",
+  "loss",
+  "target",
+  "seed",
+  "deadline_ms",
+  "evidence",
+  "certify",
+  "sigma",
+  "certify_samples",
 ];
 export const IMAGES = "adversarial,difference";
 
-/** What the fragment of an address says: { view, model, second, example, parameters }. Unknown names are left out. */
+/**
+ * What the fragment of an address says: { view, model, second, example, parameters }. Unknown names are left
+ * out.
+ */
 export function readFragment(fragment) {
   const [view, query = ""] = fragment.replace(/^#/, "").split("?");
   const given = new URLSearchParams(query);
@@ -42,7 +56,9 @@ export function curlCommand(app, parameters) {
   const url = address("probe", parameters);
   const example = app.picture.example && address(`ui/${app.picture.name}`);
   const words = [
-    example ? `curl -s ${quoted(example)} | curl --data-binary @-` : `curl --data-binary ${quoted(`@${app.picture.name}`)}`,
+    example
+      ? `curl -s ${quoted(example)} | curl --data-binary @-`
+      : `curl --data-binary ${quoted(`@${app.picture.name}`)}`,
     `-H ${quoted(`Content-Type: ${app.picture.blob.type || "application/octet-stream"}`)}`,
     currentKey() && '-H "Authorization: Bearer $CLEAD_KEY"',
     quoted(url),

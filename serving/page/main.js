@@ -18,7 +18,10 @@ let view = "probe";
 
 themeButton(part("theme"));
 // The fragment of the address says what is shown, so this link must not change it.
-document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); part("main").focus(); });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  part("main").focus();
+});
 start();
 
 async function start() {
@@ -33,7 +36,16 @@ async function start() {
     return;
   }
   if (!app.models.length) {
-    fill(part("stage"), h("p", { class: "notice", role: "alert" }, "This server has no model to answer with. ", h("a", { href: "../readyz" }, "Its status"), " says why."));
+    fill(
+      part("stage"),
+      h(
+        "p",
+        { class: "notice", role: "alert" },
+        "This server has no model to answer with. ",
+        h("a", { href: "../readyz" }, "Its status"),
+        " says why.",
+      ),
+    );
     return;
   }
   if (built) return;
@@ -51,8 +63,13 @@ function build(asked) {
   built = { place, form };
   const key = part("key");
   key.hidden = !app.settings.asks_for_keys;
-  key.addEventListener("click", async () => { if (await askForKey("This server answers requests with a key only.")) start(); });
-  app.on(["picture"], () => { part("intro").classList.toggle("unseen", Boolean(app.picture)); part("work").classList.toggle("begun", Boolean(app.picture)); });
+  key.addEventListener("click", async () => {
+    if (await askForKey("This server answers requests with a key only.")) start();
+  });
+  app.on(["picture"], () => {
+    part("intro").classList.toggle("unseen", Boolean(app.picture));
+    part("work").classList.toggle("begun", Boolean(app.picture));
+  });
   app.on(["picture", "model", "parameters"], () => history.replaceState(null, "", fragmentOf(view, app)));
   document.addEventListener("server-back", start);
   window.addEventListener("hashchange", follow);

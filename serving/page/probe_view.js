@@ -14,7 +14,10 @@ import { verdictOf } from "./verdict.js";
 
 const STEPS = [
   ["Classify", "The model names what it sees, and how sure it is."],
-  ["Probe", "An attack on this very model looks for the smallest change that makes it answer something else."],
+  [
+    "Probe",
+    "An attack on this very model looks for the smallest change that makes it answer something else.",
+  ],
   ["Judge", "See the altered picture, what it proves and what it does not, and take the report with you."],
 ];
 
@@ -24,18 +27,34 @@ export function probeView(element, app) {
   const form = controls(app, { onSubmit: run });
   const button = h("button", { type: "submit", class: "primary large" }, "Probe");
   form.element.append(h("div", { class: "row" }, button));
-  const probing = h("section", { class: "card", "aria-labelledby": "fools" },
+  const probing = h(
+    "section",
+    { class: "card", "aria-labelledby": "fools" },
     h("div", { class: "card-head" }, h("h2", { id: "fools" }, "How little fools it")),
-    h("div", { class: "card-body" },
-      app.settings.probe ? form.element : h("p", { class: "hint" }, "This server does not probe. The operator can switch it on: CLEAD_PROBE=1."),
-      result));
-  const steps = h("ol", { class: "steps" }, STEPS.map(([title, text]) => h("li", {}, h("h2", {}, title), h("p", {}, text))));
+    h(
+      "div",
+      { class: "card-body" },
+      app.settings.probe
+        ? form.element
+        : h(
+            "p",
+            { class: "hint" },
+            "This server does not probe. The operator can switch it on: CLEAD_PROBE=1.",
+          ),
+      result,
+    ),
+  );
+  const steps = h(
+    "ol",
+    { class: "steps" },
+    STEPS.map(([title, text]) => h("li", {}, h("h2", {}, title), h("p", {}, text))),
+  );
   let running = null;
 
   async function run() {
     if (!app.picture || !app.model) return;
     running?.abort();
-    const mine = running = new AbortController();
+    const mine = (running = new AbortController());
     const live = progress({ norm: app.parameters.norm, end: expectedEnd(app), onCancel: () => mine.abort() });
     button.disabled = true;
     fill(result, live.element);
@@ -44,7 +63,7 @@ export function probeView(element, app) {
       const outcome = await attack(app, app.model, { signal: mine.signal, onProgress: live.show });
       show(outcome);
     } catch (error) {
-      if (!mine.signal.aborted && await keyFor(error)) return run();
+      if (!mine.signal.aborted && (await keyFor(error))) return run();
       if (running === mine) fill(result, mine.signal.aborted ? cancelled() : failure(error, run));
     } finally {
       if (running === mine) button.disabled = false;
@@ -56,7 +75,10 @@ export function probeView(element, app) {
     const said = verdictOf(outcome);
     announce(`${said.chip}. ${said.headline}`);
     result.querySelector(".headline").focus({ preventScroll: true });
-    result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    result.scrollIntoView({
+      block: "start",
+      behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+    });
   }
 
   function forget() {

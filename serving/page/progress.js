@@ -12,11 +12,28 @@ export function progress({ norm, end, onCancel, title = "Attacking the pictureâ€
   const text = h("p", { class: "hint" }, "Waiting for a free place on the serverâ€¦");
   const line = h("div", {});
   let told = 0;
-  const element = h("div", { class: "progress" },
-    h("div", { class: "row between" }, h("strong", {}, title), h("button", { type: "button", onclick: onCancel }, "Cancel")),
-    bar, line, text);
+  const element = h(
+    "div",
+    { class: "progress" },
+    h(
+      "div",
+      { class: "row between" },
+      h("strong", {}, title),
+      h("button", { type: "button", onclick: onCancel }, "Cancel"),
+    ),
+    bar,
+    line,
+    text,
+  );
 
-  function show({ gradient_evaluations: done, bound, held, flipped, samples, certificate_samples: allSamples }) {
+  function show({
+    gradient_evaluations: done,
+    bound,
+    held,
+    flipped,
+    samples,
+    certificate_samples: allSamples,
+  }) {
     const certifying = samples > 0;
     const share = certifying ? samples / allSamples : done / bound;
     bar.max = 1;

@@ -12,7 +12,10 @@ export const normLong = (norm) => NORMS[norm]?.long ?? norm;
 /** A norm's symbol. */
 export const normSymbol = (norm) => NORMS[norm]?.symbol ?? norm;
 
-/** eps, as `5.86/255` for l-inf. `round`: "down" for what held, "up" for what flipped, so that neither is overstated. */
+/**
+ * eps, as `5.86/255` for l-inf. `round`: "down" for what held, "up" for what flipped, so that neither is
+ * overstated.
+ */
 export function epsText(eps, norm, round = "nearest") {
   if (eps === null || eps === undefined) return "–";
   return norm === "linf" ? `${levels(eps, round)}/255` : shortened(eps, round);
@@ -26,8 +29,10 @@ export function levels(eps, round = "nearest") {
 /** What an eps means, in a sentence about the picture. */
 export function epsMeaning(eps, norm, space) {
   const values = (3 * space.height * space.width).toLocaleString("en");
-  if (norm === "linf") return `no colour value of any pixel moves by more than ${levels(eps, "up")} of its 255 levels`;
-  if (norm === "l2") return `the change has a length of ${shortened(eps, "up")} over all ${values} values, each from 0 to 1`;
+  if (norm === "linf")
+    return `no colour value of any pixel moves by more than ${levels(eps, "up")} of its 255 levels`;
+  if (norm === "l2")
+    return `the change has a length of ${shortened(eps, "up")} over all ${values} values, each from 0 to 1`;
   return `all changes add up to ${shortened(eps, "up")}, over ${values} values from 0 to 1`;
 }
 
@@ -55,7 +60,9 @@ export function bytesText(bytes) {
 
 /** A duration. */
 export function timeText(milliseconds) {
-  return milliseconds < 995 ? `${Math.max(1, Math.round(milliseconds))} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+  return milliseconds < 995
+    ? `${Math.max(1, Math.round(milliseconds))} ms`
+    : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
 /** A size as typed, `8/255` or `0.031`; NaN for anything else. */
@@ -69,6 +76,11 @@ function shortened(value, round) {
   const scaled = value * 10 ** digits;
   // float32 gives 7.9999998 for 8.
   const slack = Math.max(1e-3, scaled * 1e-6);
-  const rounded = round === "down" ? Math.floor(scaled + slack) : round === "up" ? Math.ceil(scaled - slack) : Math.round(scaled);
+  const rounded =
+    round === "down"
+      ? Math.floor(scaled + slack)
+      : round === "up"
+        ? Math.ceil(scaled - slack)
+        : Math.round(scaled);
   return String(rounded / 10 ** digits);
 }

@@ -6,7 +6,8 @@ import { aClass, epsMeaning, epsText } from "./units.js";
 const CHIPS = { flipped: "Fooled within", held: "Held at", inconclusive: "No conclusion at" };
 
 /**
- * { tone, chip, headline, meaning, proves, provesNot } of an outcome of `attack`; without a conclusion `provesNot`
+ * { tone, chip, headline, meaning, proves, provesNot } of an outcome of `attack`; without a conclusion
+ * `provesNot`
  * says what to do.
  */
 export function verdictOf({ report, model, parameters }) {
@@ -15,7 +16,9 @@ export function verdictOf({ report, model, parameters }) {
   const aimless = report.verdict === "flipped" && !hasAim(model, parameters);
   return {
     tone: report.verdict,
-    chip: aimless ? `Fooled at ${epsText(report.minimal_eps.flipped, norm, "up")}` : `${CHIPS[report.verdict]} ${epsText(eps, norm)}`,
+    chip: aimless
+      ? `Fooled at ${epsText(report.minimal_eps.flipped, norm, "up")}`
+      : `${CHIPS[report.verdict]} ${epsText(eps, norm)}`,
     headline: headline(report),
     meaning: meaning(report, model),
     ...limits(report),
@@ -23,7 +26,7 @@ export function verdictOf({ report, model, parameters }) {
 }
 
 /** The class that the nearest example is taken for; null where nothing flipped. */
-export function becomes(report) {
+function becomes(report) {
   return report.curve.find((point) => point.flipped)?.label ?? null;
 }
 
@@ -31,14 +34,18 @@ function headline(report) {
   const { norm, eps } = report.threat;
   const { held, flipped } = report.minimal_eps;
   if (flipped === 0) return `It already is ${aClass(becomes(report))}: nothing has to be changed.`;
-  const turn = flipped === null ? "" : `At ${epsText(flipped, norm, "up")} it becomes ${aClass(becomes(report))}.`;
-  if (report.verdict === "inconclusive") return `No conclusion about ${epsText(eps, norm)}: ${reason(report)}. ${turn}`.trim();
+  const turn =
+    flipped === null ? "" : `At ${epsText(flipped, norm, "up")} it becomes ${aClass(becomes(report))}.`;
+  if (report.verdict === "inconclusive")
+    return `No conclusion about ${epsText(eps, norm)}: ${reason(report)}. ${turn}`.trim();
   return `${held ? `Holds up to ${epsText(held, norm, "down")}${turn ? "" : ", the largest size tried"}.` : ""} ${turn}`.trim();
 }
 
 function reason(report) {
   if (report.budget.exhausted) return "the time was up";
-  return report.evidence.some((check) => !check.passed) ? "the attack did not pass its own checks" : "the attack could not be carried out in full";
+  return report.evidence.some((check) => !check.passed)
+    ? "the attack did not pass its own checks"
+    : "the attack could not be carried out in full";
 }
 
 function meaning(report, model) {
@@ -46,11 +53,16 @@ function meaning(report, model) {
   const { flipped } = report.minimal_eps;
   const sentences = [];
   if (flipped) sentences.push(`At that size ${epsMeaning(flipped, norm, report.space)}.`);
-  if (flipped && report.budget.exhausted) sentences.push("The time was up before the search had ended: a smaller change may well do. Allow more time to know.");
+  if (flipped && report.budget.exhausted)
+    sentences.push(
+      "The time was up before the search had ended: a smaller change may well do. Allow more time to know.",
+    );
   const trained = trainedThreat(model);
   if (!trained) sentences.push("This model was not trained to withstand perturbations.");
   else if (trained.norm === norm) {
-    sentences.push(`The model was trained to withstand ${epsText(trained.eps, norm)}${isTrainedFor(model, report.threat) && report.verdict === "held" ? ", and within that no attack succeeded here" : ""}.`);
+    sentences.push(
+      `The model was trained to withstand ${epsText(trained.eps, norm)}${isTrainedFor(model, report.threat) && report.verdict === "held" ? ", and within that no attack succeeded here" : ""}.`,
+    );
   }
   return sentences.join(" ");
 }
@@ -61,7 +73,8 @@ function limits(report) {
   const tried = `${report.budget.restarts} × ${report.budget.steps} attack steps`;
   if (report.verdict === "flipped") {
     return {
-      proves: "The altered picture exists, and the served model itself gave it another answer: this is proof.",
+      proves:
+        "The altered picture exists, and the served model itself gave it another answer: this is proof.",
       provesNot: `An even smaller change may do as well: the attack gives an upper bound. ${other}`,
     };
   }
@@ -94,6 +107,8 @@ export function comparison(reports, models) {
   const [weak, strong] = sizes[0] <= sizes[1] ? [0, 1] : [1, 0];
   const times = sizes[weak] > 0 ? sizes[strong] / sizes[weak] : Infinity;
   if (times < 1.05) return `Both change their answer at about ${epsText(sizes[weak], norm, "up")}.`;
-  const factor = Number.isFinite(times) ? `${times >= 10 ? Math.round(times) : times.toFixed(1)} times as much` : "more than that";
+  const factor = Number.isFinite(times)
+    ? `${times >= 10 ? Math.round(times) : times.toFixed(1)} times as much`
+    : "more than that";
   return `${text(weak)}. It takes ${factor} to change that of ${models[strong].name}: ${epsText(sizes[strong], norm, "up")}.`;
 }

@@ -6,11 +6,9 @@ import { IMAGES } from "./link.js";
 /**
  * Classifies the picture, probes it, and asks the server again about the altered picture.
  *
- * Returns { model, picture, parameters, report, before, after, input }: `before` and `after` list the
- * classes with
- * their probabilities (`after` is null without an altered picture), `input` is the picture as the model sees
- * it, `imagesRefused` whether the
- * key may not ask for altered pictures.
+ * Returns { model, picture, parameters, report, before, after, input, imagesRefused }: `before` and `after` list
+ * the classes with their probabilities (`after` is null without an altered picture), `input` is the picture as
+ * the model sees it, `imagesRefused` says whether the key may not ask for altered pictures.
  */
 export async function attack(app, model, { signal, onProgress }) {
   const { picture } = app;

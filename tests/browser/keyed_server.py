@@ -36,7 +36,7 @@ class KeyedServer:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         self._port = port
         self._settings = Settings(
-            models_dir=folder, keys=entries, engine="cpu", engine_threads=1, probe_nice=0
+            models_dir=folder, keys=entries, engine="cpu", probe_nice=0, access_log=False
         )
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

@@ -112,7 +112,7 @@ async def _statuses(settings: Settings, *paths: str) -> list[int]:
 
 
 def test_the_page_needs_no_key_and_what_it_asks_for_does(models_dir: Path) -> None:
-    settings = Settings(models_dir=models_dir, keys=("0" * 64,), engine="cpu")
+    settings = Settings(models_dir=models_dir, keys=("0" * 64,), engine="cpu", access_log=False)
     statuses = asyncio.run(_statuses(settings, "/ui/", "/ui/main.js", "/ui/settings.json", "/models", "/uix"))
 
     assert statuses == [200, 200, 200, 401, 401]

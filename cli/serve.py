@@ -137,7 +137,7 @@ def what_to_try(host: str, port: int, *, probe: bool) -> str:
     ]
     if probe:
         lines.append(f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{url}/probe?norm=linf'")
-    lines += [f"  curl {url}/models", f"In a browser: {url}/docs", "Ctrl-C ends the server.\n"]
+    lines += [f"  curl {url}/models", f"In a browser: {url}/ui/", "Ctrl-C ends the server.\n"]
     return "\n".join(lines)
 
 

@@ -22,8 +22,10 @@ PUBLIC_WITHOUT_KEYS = (
     "CLEAD_ALLOW_PUBLIC=1"
 )
 OPEN_PATHS = frozenset(
-    {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+    {"/", "/ui", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
 )
+OPEN_PREFIX = "/ui/"
+"""Below it lie the files of the page, which are the same for everybody."""
 SCOPED_PATHS: tuple[tuple[str, Scope], ...] = (
     ("/classify", "classify"),
     ("/probe", "probe"),
@@ -118,6 +120,11 @@ def load_access(settings: Settings, *, on_fault: Callable[[bool], None] = lambda
     except KeysError as error:
         raise SettingsError(str(error)) from None
     return Access(keys, Buckets(None if folder is None else folder / "buckets"))
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is answered without a key."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
 def scope_of(path: str) -> Scope | None:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from serving import documentation, model_routes, status_routes
 from serving.classify_route import classify
 from serving.open_inference import open_inference_routes
+from serving.page_routes import page_routes
 from serving.probe_route import probe
 from serving.runtime import Runtime
 
@@ -50,6 +51,7 @@ def routes() -> list[Route]:
     """Every route of the server."""
     return [
         Route("/", documentation.home, methods=["GET"]),
+        *page_routes(),
         Route("/classify", classify, methods=["POST"]),
         Route("/probe", probe, methods=["POST"]),
         Route("/models", model_routes.models, methods=["GET"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +15,7 @@ from serving.images import open_quick_image
 from serving.json_answer import JsonAnswer
 from serving.models import Model
 from serving.parameters import classify_parameters
+from serving.png import png_data_url
 from serving.runtime import runtime_of
 
 
@@ -30,12 +33,17 @@ async def classify(request: Request) -> Response:
         parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
         first, *others = upload.images
         quick = None if others else open_quick_image(first, max_pixels=settings.max_pixels)
+        seen: list[Floats] = []
 
         def job(model: Model, late: Late) -> Classification[list[Prediction]]:
             def images() -> Floats:
                 if quick is not None:
-                    return prepare_opened(quick, model)
-                return prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late)
+                    prepared = prepare_opened(quick, model)
+                else:
+                    prepared = prepare_all(upload.images, model, max_pixels=settings.max_pixels, late=late)
+                if parameters.with_input:
+                    seen.extend(prepared)
+                return prepared
 
             return Classification(
                 model=model,
@@ -46,5 +54,7 @@ async def classify(request: Request) -> Response:
             )
 
         found = await classify_in_time(request, place, parameters.model, job)
+        inputs = await asyncio.to_thread(lambda: [png_data_url(image) for image in seen]) if seen else None
     runtime.metrics.images.inc(len(found))
-    return JsonAnswer({"model": request.state.model, "predictions": found})
+    answer: dict[str, object] = {"model": request.state.model, "predictions": found}
+    return JsonAnswer(answer if inputs is None else answer | {"inputs": inputs})

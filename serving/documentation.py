@@ -29,8 +29,10 @@ _HEADERS = {
 
 
 async def home(request: Request) -> Response:
-    """Leads to the documentation."""
-    return RedirectResponse("/docs")
+    """Leads browsers to the page, and whatever else asks to the documentation."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("ui/", headers={"Vary": "Accept"})
+    return RedirectResponse("/docs", headers={"Vary": "Accept"})
 
 
 async def openapi(request: Request) -> Response:

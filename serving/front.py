@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import OPEN_PATHS, PUBLIC_WITHOUT_KEYS, is_public
+from serving.access import PUBLIC_WITHOUT_KEYS, is_open, is_public
 from serving.application import Application
 from serving.audit import open_record, write_record
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
@@ -111,7 +111,7 @@ class Front:
         Raises:
             Problem: it is not.
         """
-        if scope["path"] in OPEN_PATHS:
+        if is_open(scope["path"]):
             return []
         access = self.runtime.access
         local = scope.get("server") or ("", None)

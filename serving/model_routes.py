@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypedDict
+from dataclasses import asdict
+from typing import Any, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,7 @@ class ListedModel(TypedDict):
         sha256: None for a bundle that is damaged.
         loaded: whether the worker that answers has it in memory.
         current: whether that worker answers with it when a request asks for the name alone.
+        engine: what runs it in that worker, as in /readyz; None unless it is loaded.
         error: why it cannot be served.
     """
 
@@ -31,6 +33,7 @@ class ListedModel(TypedDict):
     sha256: str | None
     loaded: bool
     current: bool
+    engine: dict[str, Any] | None
     error: str | None
 
 
@@ -70,6 +73,7 @@ def listed_models(registry: ModelRegistry) -> list[ListedModel]:
                 sha256=sha256,
                 loaded=reference in loaded,
                 current=reference in current,
+                engine=asdict(loaded[reference].info) if reference in loaded else None,
                 error=error,
             )
         )

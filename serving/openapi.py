@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from probes.request import LOSSES, MAX_SIGMA, MIN_CERTIFY_SAMPLES, MIN_SIGMA
 from serving.body import IMAGE_PART, MULTIPART
 from serving.images import MEDIA_TYPES
 from serving.openapi_inference import Operation, open_inference_operations
-from serving.parameters import DEFAULT_TOP, MAX_TOP
-from serving.probe_parameters import DEFAULTS, EVERY_CLASS, EVIDENCES, INCLUDES, NORMS, YES_OR_NO
+from serving.openapi_parameters import classify_parameter_schemas, probe_parameter_schemas
 from serving.problems import KINDS, MEDIA_TYPE
 from serving.settings import Settings
 
@@ -51,7 +49,11 @@ def openapi_document(settings: Settings, *, version: str) -> Json:
             "/metrics": {"get": _get("Prometheus metrics.", "Text format.", _KEY_PROBLEMS, "text/plain")},
             "/docs": {"get": _get("This description, for people.", "A page.", (), "text/html")},
             "/openapi.json": {"get": _get("This description.", "OpenAPI 3.1.", ())},
-            "/": {"get": {"summary": "Leads to /docs.", "responses": {"307": {"description": "See /docs."}}}},
+            "/ui/": {"get": _get("The page for people.", "A page.", (), "text/html")},
+            "/ui/settings.json": {"get": _get("What the page offers here: the caps.", "The caps.", ())},
+            "/ui/{file}": {"get": _page_file()},
+            "/ui": {"get": _leads("/ui/")},
+            "/": {"get": _leads("/ui/ (browsers) or /docs")},
         },
         "components": {
             "schemas": {
@@ -71,85 +73,12 @@ def openapi_document(settings: Settings, *, version: str) -> Json:
     }  # fmt: skip
 
 
-def classify_parameter_schemas() -> dict[str, Json]:
-    """Schema and description of each parameter of /classify."""
-    return {
-        "model": _described(_STRING, "`name` or `name/version`; without it, the default model."),
-        "top": _described(
-            {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": DEFAULT_TOP},
-            "How many of the most probable classes to list.",
-        ),
-    }
-
-
-def probe_parameter_schemas(settings: Settings) -> dict[str, Json]:
-    """Schema and description of each parameter of /probe, with this server's caps."""
-    caps = [f"{settings.probe_max_eps(norm):g} ({norm})" for norm in NORMS]
-    eps_cap = f"At most {', '.join(caps[:-1])} or {caps[-1]}."
-    return {
-        "model": classify_parameter_schemas()["model"],
-        "norm": _described(
-            {"type": "string", "enum": list(NORMS)},
-            "Norm of the perturbation; without it, the one trained for, else linf.",
-        ),
-        "eps": _described(
-            _STRING,
-            "One or several sizes, comma separated, as `8/255` or `0.031`, in [0, 1] pixels of the model's "
-            f"input; without it the smallest that flips is searched. {eps_cap} At most "
-            f"{settings.probe_max_eps_values} values.",
-        ),
-        "max_eps": _described(_STRING, f"Where the search ends. {eps_cap}"),
-        "steps": _described(
-            _integer(settings.probe_max_steps),
-            f"Steps of each attack. All attacks together may take {settings.probe_max_gradient_evaluations} "
-            "gradient evaluations.",
-        ),
-        "restarts": _described(_integer(settings.probe_max_restarts), "Random restarts of each attack."),
-        "loss": _described(
-            {"type": "string", "enum": list(LOSSES), "default": DEFAULTS.loss}, "Loss that the attack climbs."
-        ),
-        "label": _described(
-            _STRING, "Class (label or index) that is attacked; without it, the predicted one."
-        ),
-        "target": _described(
-            _STRING,
-            f"Class (label or index) to be reached, or {EVERY_CLASS!r} for each; without it, any other.",
-        ),
-        "seed": _described(
-            {"type": "integer", "minimum": 0}, "Seed of all randomness; the same seed, the same answer."
-        ),
-        "deadline_ms": _described(
-            _integer(settings.probe_max_deadline_ms) | {"default": settings.probe_deadline_ms},
-            "Milliseconds after which the probe answers with what it has; loading the model counts.",
-        ),
-        "evidence": _described(
-            {"type": "string", "enum": list(EVIDENCES), "default": DEFAULTS.evidence},
-            "How thoroughly the attack is checked.",
-        ),
-        "include": _described(
-            {"type": "string"}, f"Images to return, comma separated: {', '.join(INCLUDES)}."
-        ),
-        "certify": _described(
-            {"type": "string", "enum": list(YES_OR_NO), "default": "false"},
-            "Whether to certify an l2 radius for the smoothed classifier.",
-        ),
-        "sigma": _described(
-            _STRING,
-            f"Standard deviation of its noise, from {MIN_SIGMA:g} to {MAX_SIGMA:g}, in [0, 1] pixels; "
-            f"{DEFAULTS.sigma:g} without it.",
-        ),
-        "certify_samples": _described(
-            _integer(settings.probe_max_certify_samples) | {"minimum": MIN_CERTIFY_SAMPLES},
-            "Noisy images that the certificate rests on; more make a larger radius possible.",
-        ),
-    }
-
-
 def _classify(settings: Settings) -> Json:
     prediction = {
         "allOf": [_ref("Label"), _object(top={"type": "array", "items": _ref("Label")})],
     }
     answer = _object(model=_ref("Model"), predictions={"type": "array", "items": prediction})
+    answer["properties"]["inputs"] = {"type": "array", "items": _STRING}
     return {
         "summary": "Classifies one or several images.",
         "parameters": _in_query(classify_parameter_schemas()),
@@ -198,6 +127,16 @@ def _probe_answer() -> Json:
         certificate={"type": ["object", "null"]},
         images={"type": "object"},
     )
+
+
+def _page_file() -> Json:
+    return _get("A file of the page.", "The file.", ("not_found",), "*/*") | {
+        "parameters": _in_path(["file"])
+    }
+
+
+def _leads(target: str) -> Json:
+    return {"summary": f"Leads to {target}.", "responses": {"307": {"description": f"See {target}."}}}
 
 
 def _card(names: Iterable[str]) -> Json:
@@ -266,14 +205,6 @@ def _in_query(parameters: dict[str, Json]) -> list[Json]:
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in parameters.items()
     ]
-
-
-def _described(schema: Json, description: str) -> Json:
-    return {**schema, "description": description}
-
-
-def _integer(maximum: int) -> Json:
-    return {"type": "integer", "minimum": 1, "maximum": maximum}
 
 
 def _object(**properties: Json) -> Json:

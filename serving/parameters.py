@@ -72,9 +72,11 @@ class ClassifyParameters:
 
     model: str | None
     top: int
+    with_input: bool
 
 
-CLASSIFY_PARAMETERS = ("model", "top")
+CLASSIFY_PARAMETERS = ("model", "top", "include")
+CLASSIFY_INCLUDES = ("input",)
 DEFAULT_TOP = 5
 MAX_TOP = 1000
 
@@ -89,5 +91,8 @@ def classify_parameters(
     """
     values = collect(query, fields, known=CLASSIFY_PARAMETERS)
     return ClassifyParameters(
-        model=values.get("model"), top=integer(values, "top", default=DEFAULT_TOP, low=1, high=MAX_TOP)
+        model=values.get("model"),
+        top=integer(values, "top", default=DEFAULT_TOP, low=1, high=MAX_TOP),
+        with_input="include" in values
+        and choice(values, "include", default="", accepted=CLASSIFY_INCLUDES) == "input",
     )

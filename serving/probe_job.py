@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-from PIL import Image, PngImagePlugin
-
-from probes.arrays import Array
 from probes.budget import Budget
-from probes.eight_bit import to_levels
 from probes.probe import probe
 from probes.request import ProbeError, ProbeRequest
 from serving.classification import prepare
 from serving.models import Model
 from serving.parameters import invalid
+from serving.png import png_data_url
 from serving.probe_parameters import PROBE_PARAMETERS
 from serving.problems import Problem
 
@@ -61,15 +56,5 @@ class ProbeJob:
                 raise invalid(error.field, str(error)) from error
             raise Problem("engine_failed", str(error)) from error
         return {"model": self.model.identity} | report.to_dict(
-            classes=self.model.classes, encode=png_data_url
+            classes=self.model.classes, encode=partial(png_data_url, note=NOTE)
         )
-
-
-def png_data_url(image: Array) -> str:
-    """An image float32[3, H, W] in [0, 1] as a PNG of its nearest 8-bit levels, in a data URL."""
-    levels = np.ascontiguousarray(to_levels(image).transpose(1, 2, 0))
-    note = PngImagePlugin.PngInfo()
-    note.add_text("Comment", NOTE)
-    file = io.BytesIO()
-    Image.fromarray(levels).save(file, "PNG", pnginfo=note)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

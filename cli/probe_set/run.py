@@ -19,7 +19,8 @@ from probes.request import ProbeRequest
 from serving.classification import prepare
 from serving.images import settle_warnings
 from serving.models import Model
-from serving.probe_job import ProbeJob, png_data_url
+from serving.png import png_data_url
+from serving.probe_job import ProbeJob
 from serving.problems import Problem
 
 Stop = Callable[[], bool]

@@ -69,7 +69,7 @@ def test_everything_belongs_together() -> None:
     (ingress,) = _of_kind("Ingress").values()
     (rule,) = ingress["spec"]["rules"]
     backends = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
-    assert backends == {"/probe": "clead-probe", "/": "clead-classify"}
+    assert backends == {"/probe": "clead-probe", "/ui": "clead-probe", "/": "clead-classify"}
 
 
 def test_only_the_deployment_for_probes_probes(tmp_path: Path) -> None:

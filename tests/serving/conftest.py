@@ -81,9 +81,13 @@ def running_server(
     command: Sequence[str] = (),
     directory: Path = ROOT,
     path: str = "/readyz",
+    port: int | None = None,
 ) -> Iterator[Server]:
-    """`bentoml serve TARGET`, or another command, in `directory`; `path` answers 200 when this yields."""
-    port = free_port()
+    """`bentoml serve TARGET`, or another command, in `directory`; `path` answers 200 when this yields.
+
+    Listens on `port`, or on a free one.
+    """
+    port = port or free_port()
     home.mkdir(exist_ok=True)
     log = home / f"server-{port}.log"
     environment = clean_environment(home, {"CLEAD_PORT": str(port), **settings})

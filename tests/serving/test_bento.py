@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.serving import pictures
+from tests.serving.asking import ask
 from tests.serving.conftest import ROOT, clean_environment, running_server
 
 CODE = ("serving", "engines", "probes", "export", "requirements")
@@ -42,8 +43,10 @@ def test_a_built_bento_serves_its_own_model(tmp_path: Path, models_dir: Path, fi
 
     with running_server(home, {}, target=f"{name}:latest", directory=tmp_path) as server:
         answer = server.client.classify(pictures.plain())
+        page = ask(server.port, "GET", "/ui/main.js")
 
     assert answer.predictions[0].label == "red"
+    assert (page.status, page.body) == (200, (ROOT / "serving" / "page" / "main.js").read_bytes())
 
 
 def test_the_two_bentos_differ_only_in_name_and_packages() -> None:

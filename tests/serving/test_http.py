@@ -202,6 +202,7 @@ def test_models_and_cards(client: Client, models_dir: Path) -> None:
             "sha256": sha256,
             "loaded": True,
             "current": True,
+            "engine": client.ready()["engine"],
             "error": None,
         }
     ]

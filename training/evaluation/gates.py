@@ -138,6 +138,7 @@ def _converged(evidence: Evidence) -> Gate:
 def _monotone(evidence: Evidence) -> Gate:
     accuracies = [accuracy for _, accuracy in evidence.by_eps]
     falls = all(_within(later - earlier, SLACK) for earlier, later in pairwise(accuracies))
+    # The page at /ui/ draws this list (serving/page/accuracy_chart.js).
     listed = ", ".join(f"{eps:.3f}: {accuracy:.1%}" for eps, accuracy in evidence.by_eps)
     return _gate("monotone_in_eps", falls, f"accuracy under PGD by eps {listed}")
 

@@ -1,0 +1,76 @@
+// One self-contained HTML file with everything about one outcome: no scripts, no outside resources.
+
+import { classBars } from "./bars.js";
+import { h } from "./dom.js";
+import { wholeOutcome } from "./outcome.js";
+
+const STYLES = ["base.css", "results.css", "charts.css"];
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/** The text of the file. `command`: what asks for the same report. */
+export async function reportPage(outcome, command) {
+  const styles = await Promise.all(
+    STYLES.map(async (name) => (await fetch(new URL(name, import.meta.url))).text()),
+  );
+  const { model, report, picture, input, before } = outcome;
+  const title = `Probe of ${picture.name}`;
+  const page = h(
+    "html",
+    { lang: "en" },
+    h(
+      "head",
+      {},
+      h("meta", { charset: "utf-8" }),
+      h("meta", { "http-equiv": "Content-Security-Policy", content: POLICY }),
+      h("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
+      h("meta", { name: "color-scheme", content: "light dark" }),
+      h("title", {}, title),
+      h("style", {}, styles.join("\n")),
+    ),
+    h(
+      "body",
+      { class: "report" },
+      h(
+        "main",
+        {},
+        h("h1", {}, title),
+        h(
+          "p",
+          { class: "facts" },
+          h("span", {}, `model ${model.name} version ${model.version}`),
+          h("span", {}, `sha256 ${report.model.sha256}`),
+          h("span", {}, new Date().toISOString()),
+        ),
+        h(
+          "div",
+          { class: "subject" },
+          h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }),
+          classBars(before),
+        ),
+        opened(await settled(wholeOutcome(outcome))),
+        h("h3", {}, "The same with curl"),
+        h("pre", {}, command),
+      ),
+    ),
+  );
+  return `<!doctype html>\n${page.outerHTML}\n`;
+}
+
+/** The elements once what they compute has been written into them, and without what needs a script. */
+async function settled(content) {
+  const holder = h("div", { class: "outcome" }, content);
+  await Promise.all([...holder.querySelectorAll("img")].map((image) => image.decode()));
+  // The caption that names the amplification follows its images.
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50);
+  });
+  holder.querySelectorAll(".blend").forEach((element) => element.remove());
+  return holder;
+}
+
+function opened(holder) {
+  holder.querySelectorAll("details").forEach((element) => {
+    element.open = true;
+  });
+  return holder;
+}

@@ -199,26 +199,33 @@ def open_bound(
     Raises:
         EngineError: no provider loads the graph.
     """
-    name, provider_options = settings.providers[0]
-    capturing = ((name, {**provider_options, "enable_cuda_graph": "1"}), *settings.providers[1:])
     try:
-        session = open_session(bundle.file(graph), capturing, settings)
-        if session.get_providers()[0] == name:
-            return BoundSession(
-                session,
-                graph=graph,
-                outputs=outputs,
-                sizes=captured_sizes(settings.max_batch),
-                example=example,
-                plain=lambda: open_plain(bundle, graph, settings),
-            )
-        why = f"{name} did not load"
+        return _open_captured(bundle, graph, settings, outputs=outputs, example=example)
     except EngineError as error:
         why = str(error)
+    # Only now: the memory of what failed has been released.
     _LOG.warning("no CUDA graphs: %s", why)
     plain = open_plain(bundle, graph, settings)
     plain.reason = plain.reason or f"CUDA graphs are not used: {why}"
     return plain
+
+
+def _open_captured(
+    bundle: Bundle, graph: str, settings: SessionSettings, *, outputs: Sequence[str], example: Feed
+) -> BoundSession:
+    name, provider_options = settings.providers[0]
+    capturing = ((name, {**provider_options, "enable_cuda_graph": "1"}), *settings.providers[1:])
+    session = open_session(bundle.file(graph), capturing, settings)
+    if session.get_providers()[0] != name:
+        raise EngineError(f"{name} did not load")
+    return BoundSession(
+        session,
+        graph=graph,
+        outputs=outputs,
+        sizes=captured_sizes(settings.max_batch),
+        example=example,
+        plain=lambda: open_plain(bundle, graph, settings),
+    )
 
 
 def _options(graph_id: int) -> onnxruntime.RunOptions:

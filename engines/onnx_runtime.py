@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
-from engines.bound_session import open_bound
+from engines.bound_session import captured_sizes, open_bound
 from engines.engine import EngineError, EngineInfo, Floats, Signature
 from engines.sessions import CPU, CUDA, TENSORRT, Feed, GraphSession, SessionSettings, open_plain
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
@@ -104,7 +104,7 @@ class OnnxRuntimeEngine:
         settings = self._settings
         if not (settings.cuda_graphs and settings.providers[0][0] == CUDA):
             return open_plain(bundle, graph, settings)
-        example = _example(self._signature, graph, settings.max_batch)
+        example = _example(self._signature, graph, captured_sizes(settings.max_batch)[-1])
         return open_bound(bundle, graph, settings, outputs=_OUTPUTS[graph], example=example)
 
     def _pieces(self, count: int) -> list[slice]:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,13 +113,13 @@ def gpu_model() -> str:
 def one_process_at_a_time(lock: Path) -> Iterator[None]:
     """Waits until no other process is in here with the same file: one builds engines, the others find them.
 
-    Where the system has no such locks, nobody waits.
+    Where there are no such locks, nobody waits.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            import fcntl
+
+            fcntl.flock(held.enter_context(lock.open("w")), fcntl.LOCK_EX)
+        except (ImportError, OSError) as error:
+            _LOG.warning("%s cannot be locked, so that several processes may build engines: %s", lock, error)
         yield

@@ -19,7 +19,7 @@ from engines import bound_session, sessions
 from engines.bound_session import BoundSession, captured_sizes, open_bound
 from engines.engine import EngineError
 from engines.onnx_runtime import OnnxRuntimeEngine
-from engines.sessions import CPU, CUDA, SessionSettings, open_plain, open_session
+from engines.sessions import CPU, CUDA, PlainSession, SessionSettings, open_plain, open_session
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
 from tests.engines.capturing_session import CapturingSession
 from tests.engines.provider_library import unknown_to
@@ -185,6 +185,30 @@ def test_a_replay_that_fails_is_answered_without_graphs(
     runs = len(session.runs)
     runner.run(OUTPUTS[GRADIENT], feeds[0])
     assert len(session.runs) == runs
+
+
+def test_a_plain_session_that_does_not_open_is_tried_again(bundle: Bundle) -> None:
+    """As on a GPU that is full for a moment."""
+    refusals = ["no memory", "still no memory"]
+
+    def plain() -> PlainSession:
+        if refusals:
+            raise EngineError(refusals.pop(0))
+        return open_plain(bundle, CLASSIFIER, ON_CPU)
+
+    session = CapturingSession(open_session(bundle.file(CLASSIFIER), ON_CPU.providers, ON_CPU))
+    values = feed(CLASSIFIER, 2)
+    runner = BoundSession(
+        session, graph=CLASSIFIER, outputs=("logits",), sizes=(2,), example=feed(CLASSIFIER, 2), plain=plain
+    )
+    session.broken = "replay"
+    for refusal in tuple(refusals):
+        with pytest.raises(EngineError, match=refusal):
+            runner.run(("logits",), values)
+    assert_same(
+        runner.run(("logits",), values), open_plain(bundle, CLASSIFIER, ON_CPU).run(["logits"], values)
+    )
+    assert (runner.provider, "given up" in str(runner.reason)) == (CPU, True)
 
 
 def test_a_batch_that_fails_without_capture_is_an_error_and_no_reason_to_give_up(bundle: Bundle) -> None:

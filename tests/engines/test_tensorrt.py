@@ -250,3 +250,10 @@ def test_one_process_builds_while_the_others_wait(tmp_path: Path) -> None:
         assert not entered.wait(0.1)
     assert entered.wait(30)
     other.join()
+
+
+def test_a_lock_that_cannot_be_had_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with one_process_at_a_time(tmp_path / "no-such-folder" / "lock"):
+        assert "cannot be locked" in caplog.text
+    with pytest.raises(FileNotFoundError, match="of the work"), one_process_at_a_time(tmp_path / "lock"):
+        raise FileNotFoundError("of the work inside")

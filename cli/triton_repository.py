@@ -14,7 +14,7 @@ from cli.errors import stoppable
 from cli.subject import SubjectError, find_subject, is_run
 
 if TYPE_CHECKING:
-    from export.triton_repository import Backend
+    from export.triton_repository import Accelerator, Backend
 
 
 @click.command(
@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     help="What loads the graphs; python for a Triton without the onnxruntime backend.",
 )
 @click.option(
+    "--accelerator",
+    default="cuda",
+    show_default=True,
+    type=click.Choice(["cuda", "tensorrt"]),
+    help="With --backend onnxruntime: what computes on a GPU; tensorrt has not been run.",
+)
+@click.option(
     "--packages",
     type=click.Path(path_type=Path),
     help="With --backend python: folder on Triton's machine that ONNX Runtime is installed in. "
@@ -57,7 +64,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @stoppable("stopped; one of the two models may have been written: remove it before the next try")
 def triton_repository(
-    *, bundle: str, out: Path, max_batch: int, backend: Backend, packages: Path | None, as_json: bool
+    *,
+    bundle: str,
+    out: Path,
+    max_batch: int,
+    backend: Backend,
+    accelerator: Accelerator,
+    packages: Path | None,
+    as_json: bool,
 ) -> None:
     """Write BUNDLE as a model repository for NVIDIA Triton: the classifier, and the gradient graph beside it.
 
@@ -73,7 +87,12 @@ def triton_repository(
         from export.triton_repository import write_triton_repository
 
         classifier, gradient = write_triton_repository(
-            load_bundle(folder), out, max_batch=max_batch, backend=backend, packages=packages
+            load_bundle(folder),
+            out,
+            max_batch=max_batch,
+            backend=backend,
+            accelerator=accelerator,
+            packages=packages,
         )
     if as_json:
         click.echo(json.dumps({"classifier": str(classifier), "gradient": str(gradient)}, indent=2))

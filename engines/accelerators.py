@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from engines.onnx_runtime import CUDA, TENSORRT
+from engines.sessions import CUDA, TENSORRT
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 _DRIVER = "libcuda.so.1"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from engines.accelerators import gpu_present, why_not_cuda, why_not_tensorrt
 from engines.engine import Engine, EngineError
-from engines.onnx_runtime import CPU, CUDA, TENSORRT, OnnxRuntimeEngine, Provider, SessionSettings
+from engines.onnx_runtime import OnnxRuntimeEngine
 from engines.sample import check_engine
-from engines.tensorrt_options import tensorrt_options
+from engines.sessions import CPU, CUDA, TENSORRT, Provider, SessionSettings
+from engines.tensorrt_cache import open_cache
+from engines.tensorrt_options import context_model, tensorrt_options
 from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
 
 EngineName = Literal["auto", "cpu", "cuda", "tensorrt", "triton"]
@@ -36,8 +38,9 @@ class EngineOptions:
     minutes. `strict` refuses anything slower than what was asked for, and with `auto` the CPU of a machine
     that has an NVIDIA GPU (`engines.accelerators.gpu_present`). `threads`: per operator on the CPU, 0 for
     every physical core. `max_batch` bounds memory, larger batches run in pieces (None: by the size of the
-    images). `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache` keeps the engines
-    that TensorRT builds.
+    images). `cuda_graphs` replays captured CUDA graphs where the provider is CUDA
+    (`engines/bound_session.py`). `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache`
+    keeps the engines that TensorRT builds.
     """
 
     engine: EngineName = "auto"
@@ -47,6 +50,7 @@ class EngineOptions:
     spinning: bool = True
     max_batch: int | None = None
     with_gradient: bool = True
+    cuda_graphs: bool = False
     triton_url: str | None = None
     deadline: float = 30.0
     tensorrt_cache: Path | None = None
@@ -77,26 +81,38 @@ def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
 def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
     providers, reason = choose_providers(options)
     max_batch = options.max_batch or default_max_batch(bundle)
-    graph_options = {}
-    if providers[0][0] == TENSORRT:
-        for graph in (CLASSIFIER, GRADIENT):
-            graph_options[graph] = tensorrt_options(
-                bundle, graph, max_batch=max_batch, cache=options.tensorrt_cache
-            )
     settings = SessionSettings(
         providers=providers,
-        graph_options=graph_options,
         threads=options.threads,
         inter_op_threads=options.inter_op_threads,
         spinning=options.spinning,
         max_batch=max_batch,
+        cuda_graphs=options.cuda_graphs,
         reason=reason,
         unused_gpu=gpu_present(),
     )
+    if providers[0][0] == TENSORRT:
+        settings = _with_tensorrt(bundle, settings, options.tensorrt_cache)
     engine = OnnxRuntimeEngine(bundle, settings=settings, with_gradient=options.with_gradient)
     if options.strict and engine.provider != providers[0][0]:
+        engine.close()
         raise _refusal(options, engine.describe().reason or f"ONNX Runtime chose {engine.provider}")
     return engine
+
+
+def _with_tensorrt(bundle: Bundle, settings: SessionSettings, folder: Path | None) -> SessionSettings:
+    cache = open_cache(bundle, max_batch=settings.max_batch, cache=folder)
+    graphs = (CLASSIFIER, GRADIENT)
+    return replace(
+        settings,
+        graph_options={
+            graph: tensorrt_options(bundle, graph, max_batch=settings.max_batch, cache=cache)
+            for graph in graphs
+        },
+        compiled={graph: context_model(cache.folder, graph) for graph in graphs} if cache.folder else {},
+        lock=cache.lock,
+        reason=cache.reason,
+    )
 
 
 def choose_providers(options: EngineOptions) -> tuple[tuple[Provider, ...], str | None]:

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 import numpy as np
 import onnxruntime
 
-from engines.engine import EngineError, EngineInfo, Floats, Integers, Signature
+from engines.bound_session import captured_sizes, open_bound
+from engines.engine import EngineError, EngineInfo, Floats, Signature
+from engines.sessions import CPU, CUDA, TENSORRT, Feed, GraphSession, SessionSettings, open_plain
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
 from probes.arrays import Array
 from probes.classifier import Gradient
+from probes.losses import UNTARGETED
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-TENSORRT = "TensorrtExecutionProvider"
-DEVICES = {CPU: "cpu", CUDA: "cuda", TENSORRT: "cuda"}
-
-Provider = tuple[str, Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSettings:
-    """How ONNX Runtime runs a graph.
-
-    `providers` are tried in order, each with its options; `graph_options` adds options of the first one for
-    single graphs, by file name. `threads` works inside one operator (0: one for each physical core). Turn
-    `spinning` off where several processes share the cores: idle threads then sleep. `max_batch` bounds
-    memory: larger batches are run in pieces.
-    """
-
-    providers: tuple[Provider, ...] = ((CPU, {}),)
-    graph_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    threads: int = 0
-    inter_op_threads: int = 1
-    spinning: bool = True
-    max_batch: int = 256
-    reason: str | None = None
-    unused_gpu: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.providers:
-            raise ValueError(f"no execution provider is given: give at least {CPU}")
-        if self.threads < 0 or self.inter_op_threads < 0 or self.max_batch < 1:
-            raise ValueError("threads and inter_op_threads must be 0 or more, and max_batch 1 or more")
+_DEVICES = {CPU: "cpu", CUDA: "cuda", TENSORRT: "cuda"}
+_OUTPUTS = {CLASSIFIER: ("logits",), GRADIENT: ("logits", "loss_value", "gradient")}
 
 
 class OnnxRuntimeEngine:
     """`probes.classifier.Classifier` over NumPy arrays. Thread-safe: one session per graph, shared by all
     threads.
-
-    `provider` is the provider that ONNX Runtime really uses for the graphs, read back after they were loaded.
 
     Raises:
         EngineError: a graph does not load.
@@ -62,19 +30,23 @@ class OnnxRuntimeEngine:
     ) -> None:
         self._settings = settings or SessionSettings()
         self._signature = Signature.of(bundle)
-        self._classifier = _session(bundle, CLASSIFIER, self._settings)
-        self._gradient = _session(bundle, GRADIENT, self._settings) if with_gradient else None
-        used = [session.get_providers()[0] for session in (self._classifier, self._gradient) if session]
-        # A provider may take one graph and not the other: the engine is only as fast as the slower of the
-        # two.
+        self._classifier = self._open(bundle, CLASSIFIER)
+        self._gradient = self._open(bundle, GRADIENT) if with_gradient else None
+
+    @property
+    def provider(self) -> str:
+        """The provider that ONNX Runtime really uses. It may take one graph and not the other: the engine is
+        only as fast as the slower of the two.
+        """
         ranked = [name for name, _ in self._settings.providers]
-        self.provider = max(used, key=lambda name: ranked.index(name) if name in ranked else len(ranked))
+        used = [session.provider for session in self._sessions()]
+        return max(used, key=lambda name: ranked.index(name) if name in ranked else len(ranked))
 
     def logits(self, images: Array) -> Array:
         """Logits float32[N, K] of images float32[N, 3, H, W]; raises ValueError for another shape or type."""
         batch = self._signature.images(images)
         parts = [
-            self._run(self._classifier, ("logits",), {"images": batch[rows]})[0]
+            self._classifier.run(_OUTPUTS[CLASSIFIER], {"images": batch[rows]})[0]
             for rows in self._pieces(len(batch))
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self._signature.classes), np.float32)
@@ -94,9 +66,13 @@ class OnnxRuntimeEngine:
         label, target, loss = self._signature.choices(labels, targets, losses, count=len(batch))
         parts: list[list[Floats]] = []
         for rows in self._pieces(len(batch)):
-            feed: dict[str, Floats | Integers] = {"images": batch[rows]}
-            feed |= {"label": label[rows], "target": target[rows], "loss": loss[rows]}
-            parts.append(self._run(self._gradient, ("logits", "loss_value", "gradient"), feed))
+            feed: Feed = {
+                "images": batch[rows],
+                "label": label[rows],
+                "target": target[rows],
+                "loss": loss[rows],
+            }
+            parts.append(self._gradient.run(_OUTPUTS[GRADIENT], feed))
         if not parts:
             empty = np.zeros((0, self._signature.classes), np.float32)
             return Gradient(empty, np.zeros(0, np.float32), np.zeros_like(batch))
@@ -105,51 +81,47 @@ class OnnxRuntimeEngine:
 
     def describe(self) -> EngineInfo:
         """What really runs, and why nothing faster does."""
-        wished = self._settings.providers[0][0]
-        reason = self._settings.reason
-        if self.provider != wished:
-            reason = f"{wished} did not load and ONNX Runtime fell back to {self.provider}: its log says why"
+        reasons = [self._settings.reason, *(session.reason for session in self._sessions())]
         return EngineInfo(
             engine="onnxruntime",
             provider=self.provider,
-            device=DEVICES.get(self.provider, self.provider),
+            device=_DEVICES.get(self.provider, self.provider),
             version=onnxruntime.__version__,
-            reason=reason,
+            # Both graphs fail for the same reason more often than not.
+            reason="; ".join(dict.fromkeys(filter(None, reasons))) or None,
             unused_gpu=self._settings.unused_gpu and self.provider == CPU,
         )
 
     def close(self) -> None:
-        """Nothing to release: sessions end with the object."""
+        """Ends the threads of the sessions; their memory ends with the object."""
+        for session in self._sessions():
+            session.close()
+
+    def _sessions(self) -> list[GraphSession]:
+        return [session for session in (self._classifier, self._gradient) if session is not None]
+
+    def _open(self, bundle: Bundle, graph: str) -> GraphSession:
+        settings = self._settings
+        if not (settings.cuda_graphs and settings.providers[0][0] == CUDA):
+            return open_plain(bundle, graph, settings)
+        example = _example(self._signature, graph, captured_sizes(settings.max_batch)[-1])
+        return open_bound(bundle, graph, settings, outputs=_OUTPUTS[graph], example=example)
 
     def _pieces(self, count: int) -> list[slice]:
         step = self._settings.max_batch
         return [slice(start, start + step) for start in range(0, count, step)]
 
-    def _run(
-        self,
-        session: onnxruntime.InferenceSession,
-        outputs: Sequence[str],
-        feed: Mapping[str, Floats | Integers],
-    ) -> list[Floats]:
-        try:
-            answer: list[Floats] = session.run(list(outputs), dict(feed))
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise EngineError(f"ONNX Runtime failed on a batch of {len(feed['images'])}: {error}") from error
-        return answer
 
-
-def _session(bundle: Bundle, graph: str, settings: SessionSettings) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = settings.inter_op_threads
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
-    providers = [(name, dict(provider_options)) for name, provider_options in settings.providers]
-    providers[0][1].update(settings.graph_options.get(graph, {}))
-    try:
-        session = onnxruntime.InferenceSession(bundle.file(graph), sess_options=options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        raise EngineError(f"ONNX Runtime {onnxruntime.__version__} does not load {graph}: {error}") from error
-    # Without this a failing run would rebuild the session on another provider, unseen.
-    session.disable_fallback()
-    return session
+def _example(signature: Signature, graph: str, count: int) -> Feed:
+    """Inputs of a graph that a network answers differently from zeros."""
+    shape = (count, signature.channels, signature.height, signature.width)
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    if graph == CLASSIFIER:
+        return {"images": images}
+    label = np.arange(count, dtype=np.int64) % signature.classes
+    return {
+        "images": images,
+        "label": label,
+        "target": np.full(count, UNTARGETED, np.int64),
+        "loss": np.zeros(count, np.int64),
+    }

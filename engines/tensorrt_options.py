@@ -1,20 +1,19 @@
 """Options of ONNX Runtime's TensorRT execution provider for a bundle. Written to its documentation, not yet
-run on hardware.
+run on hardware; the names of the options are checked against the provider's library.
 
-TensorRT compiles an engine for one GPU, one TensorRT and one range of shapes, which takes minutes; the engine
-is kept in a cache folder keyed by all of what it depends on. Precision is that of the graph: TensorRT 11 has
-no FP16 switch any more.
+TensorRT compiles an engine for one GPU, one TensorRT and one range of shapes, which takes minutes. Engines
+are kept (`engines/tensorrt_cache.py`), and so is what they were chosen by (the timing cache) and a model that
+consists of a reference to its engine (the EP context), which spares the next start the search through the
+graph. Precision is that of the graph, float32: robustness was measured with it, and TensorRT 11 has no FP16
+switch any more.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnxruntime
-
+from engines.tensorrt_cache import ENGINES, TensorRtCache
 from export.bundle import CLASSIFIER, GRADIENT, Bundle
 
 OPTIMAL_BATCH = 8
@@ -22,30 +21,45 @@ OPTIMAL_BATCH = 8
 
 
 def tensorrt_options(
-    bundle: Bundle, graph: str, *, max_batch: int, cache: Path | None = None
+    bundle: Bundle, graph: str, *, max_batch: int, cache: TensorRtCache
 ) -> Mapping[str, str]:
     """Provider options for one graph of a bundle.
 
     Args:
         graph: CLASSIFIER or GRADIENT: each has its own inputs, so its own shape profile.
         max_batch: the largest batch that the engine will be asked for.
-        cache: where built engines are kept; `default_cache()` without it.
+        cache: where built engines are kept, or none.
     """
-    folder = (cache or default_cache()) / cache_key(bundle, max_batch=max_batch)
-    folder.mkdir(parents=True, exist_ok=True)
-    batches = {"min": 1, "opt": min(OPTIMAL_BATCH, max_batch), "max": max_batch}
-    options = {
-        f"trt_profile_{end}_shapes": profile(bundle, graph, batch=batch) for end, batch in batches.items()
-    }
-    return options | {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
-        "trt_engine_cache_prefix": Path(graph).stem,
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(folder),
+    options = profiles(bundle, graph, max_batch=max_batch) | {
         # ONNX Runtime has read the weights already; TensorRT's parser must not look for the external file
         # again.
         "trt_load_user_initializer": "1",
+    }
+    if cache.folder is None:
+        return options
+    return options | {
+        "trt_engine_cache_enable": "1",
+        # Relative to the EP context's folder, which must hold what it refers to.
+        "trt_engine_cache_path": ENGINES,
+        "trt_engine_cache_prefix": Path(graph).stem,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache.folder),
+        "trt_dump_ep_context_model": "1",
+        "trt_ep_context_file_path": str(context_model(cache.folder, graph)),
+        "trt_ep_context_embed_mode": "0",
+    }
+
+
+def context_model(folder: Path, graph: str) -> Path:
+    """The EP context of a graph in a cache folder: the model to load once it is there."""
+    return folder / f"{Path(graph).stem}_ctx.onnx"
+
+
+def profiles(bundle: Bundle, graph: str, *, max_batch: int) -> dict[str, str]:
+    """The batches that TensorRT compiles a graph for, of each input: smallest, tuned for, largest."""
+    batches = {"min": 1, "opt": min(OPTIMAL_BATCH, max_batch), "max": max_batch}
+    return {
+        f"trt_profile_{end}_shapes": profile(bundle, graph, batch=batch) for end, batch in batches.items()
     }
 
 
@@ -55,25 +69,3 @@ def profile(bundle: Bundle, graph: str, *, batch: int) -> str:
     images = f"images:{batch}x{spec.channels}x{spec.height}x{spec.width}"
     choices = {CLASSIFIER: (), GRADIENT: ("label", "target", "loss")}[graph]
     return ",".join([images, *(f"{name}:{batch}" for name in choices)])
-
-
-def cache_key(bundle: Bundle, *, max_batch: int) -> str:
-    """Folder name for engines that are interchangeable: model, ONNX Runtime, TensorRT, range of batches.
-
-    ONNX Runtime adds the GPU's compute capability to the file names itself.
-    """
-    return f"{bundle.sha256[:16]}-ort{onnxruntime.__version__}-trt{tensorrt_version()}-batch{max_batch}"
-
-
-def default_cache() -> Path:
-    """`clead/tensorrt` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "clead" / "tensorrt"
-
-
-def tensorrt_version() -> str:
-    """TensorRT's version as its library gives it, e.g. "101601"; "none" where it is not installed."""
-    try:
-        return str(ctypes.CDLL("libnvinfer.so.10").getInferLibVersion())
-    except (OSError, AttributeError):
-        return "none"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.engine import EngineInfo
+from engines.engine import EngineError, EngineInfo
 from engines.load import EngineOptions, default_max_batch, load_engine
 from engines.sample import load_sample
-from engines.tensorrt_options import OPTIMAL_BATCH, cache_key, default_cache
+from engines.tensorrt_cache import cache_key, default_cache
+from engines.tensorrt_options import OPTIMAL_BATCH
 from export.bundle import Bundle
 
 
@@ -37,10 +38,11 @@ def build_tensorrt_engines(
 
     Args:
         max_batch: the largest batch of the server's engine; its default without it.
-        cache: where engines are kept; `engines.tensorrt_options.default_cache()` without it.
+        cache: where engines are kept; `engines.tensorrt_cache.default_cache()` without it.
 
     Raises:
-        EngineError: TensorRT is not usable here (says why), or an engine disagrees with the export.
+        EngineError: TensorRT is not usable here (says why), the cache is not, or an engine disagrees with the
+            export.
     """
     folder = cache or default_cache()
     largest = max_batch or default_max_batch(bundle)
@@ -51,6 +53,8 @@ def build_tensorrt_engines(
         rows = np.arange(batch) % len(sample.images)
         engine.logits(sample.images[rows])
         engine.gradient(sample.images[rows], sample.label[rows], sample.target[rows], sample.loss[rows])
-    build = TensorRtBuild(info=engine.describe(), folder=folder / cache_key(bundle, max_batch=largest))
+    info = engine.describe()
     engine.close()
-    return build
+    if info.reason is not None:
+        raise EngineError(f"the engines were built and not kept: {info.reason}")
+    return TensorRtBuild(info=info, folder=folder / cache_key(bundle, max_batch=largest))

@@ -22,17 +22,21 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from engines.load import CUDA_OPTIONS
+from engines.tensorrt_options import profiles
 from engines.triton import sha256_parameter, triton_model_names
 from export.bundle import CLASSIFIER, GRADIENT, WEIGHTS, Bundle, BundleError, InputSpec
 
 Backend = Literal["onnxruntime", "python"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+Accelerator = Literal["cuda", "tensorrt"]
 CONFIG = "config.pbtxt"
 MODEL = "model.py"
 PACKAGES = "packages.txt"
 _MODEL_SOURCE = Path(__file__).with_name("triton_model.py")
 LABELS = "labels.txt"
 MAX_BATCH = 64
+_CUDA_PARAMETERS = {"cudnn_conv_algo_search": "1", "arena_extend_strategy": "1"}
+"""HEURISTIC and kSameAsRequested in the backend's own numbers: what `CUDA_OPTIONS` says of them."""
 _RESOURCE = "clead_execution"
 """Models that need it take turns by priority, where Triton runs with --rate-limit=execution_count."""
 
@@ -62,6 +66,7 @@ def write_triton_repository(
     *,
     max_batch: int = MAX_BATCH,
     backend: Backend = "onnxruntime",
+    accelerator: Accelerator = "cuda",
     packages: Path | None = None,
 ) -> tuple[Path, Path]:
     """Adds the bundle to the Triton repository `out`, beside the models and versions that are there.
@@ -70,6 +75,8 @@ def write_triton_repository(
 
     Args:
         backend: what loads the graphs in Triton; "python" for a Triton without the onnxruntime backend.
+        accelerator: what computes on a GPU with the backend "onnxruntime". TensorRT (in float32, which
+            robustness was measured in) takes what it can, CUDA the rest. It has not been run.
         packages: with the backend "python", the folder on Triton's machine in which ONNX Runtime is
             installed for the Python that Triton embeds; this environment's own without it.
 
@@ -86,6 +93,8 @@ def write_triton_repository(
         raise BundleError(
             f"the backend {backend} needs no Python packages: leave them out, or ask for python"
         )
+    if accelerator != "cuda" and backend != "onnxruntime":
+        raise BundleError(f"the backend {backend} runs on CUDA: ask for {accelerator} with onnxruntime")
     version = bundle.manifest.version
     models = _models(bundle)
     for model in models:
@@ -96,6 +105,8 @@ def write_triton_repository(
         for model, before in zip(models, existing, strict=True):
             config = _config(bundle, model, before, max_batch=max_batch)
             _add_backend(config, model, backend=backend)
+            if accelerator == "tensorrt":
+                _add_tensorrt(bundle, config, model, max_batch=max_batch)
             _write_model(bundle, model, config, out / model.name, packages=packages)
     except OSError as error:
         raise BundleError(f"cannot write the Triton repository {out}: {error}") from error
@@ -197,9 +208,26 @@ def _add_backend(config: Any, model: _Model, *, backend: Backend) -> None:
     config.backend = backend
     if backend == "onnxruntime":
         config.default_model_filename = model.graph
+        # Where a model has parameters, the backend takes these two from them, or its own defaults, whatever
+        # the accelerator says.
+        for key, value in _CUDA_PARAMETERS.items():
+            config.parameters[key].string_value = value
         return
     # What the python backend loads as `default_model_filename` is model.py: that looks for its graph here.
     config.parameters["graph"].string_value = model.graph
+
+
+def _add_tensorrt(bundle: Bundle, config: Any, model: _Model, *, max_batch: int) -> None:
+    """Nothing is cached: one configuration serves all versions of a model, and ONNX Runtime's names for
+    cached engines do not tell their weights apart.
+    """
+    accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
+    accelerators.add(
+        name="tensorrt",
+        parameters={"precision_mode": "FP32", **profiles(bundle, model.graph, max_batch=max_batch)},
+    )
+    # Providers are asked in this order.
+    accelerators.reverse()
 
 
 def _tensor(kind: Any, tensor: _Tensor) -> Any:

@@ -29,6 +29,7 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> 
         # Threads that wait actively take the cores from the event loop, the decoders and the probes.
         spinning=False,
         with_gradient=with_gradient,
+        cuda_graphs=settings.cuda_graphs,
         triton_url=settings.triton_url,
     )
     return load_engine(bundle, options)

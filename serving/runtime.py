@@ -226,7 +226,7 @@ class Runtime:
             "ready",
             extra={"fields": {"model": model.identity, "provider": info.provider, "device": info.device}},
         )
-        if info.unused_gpu:
+        if info.unused_gpu or (info.reason is not None and self.settings.engine != "auto"):
             logger.warning("a faster engine is not used: %s", info.reason)
 
     def _load_for_probes(self, model: Model) -> None:

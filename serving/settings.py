@@ -96,6 +96,11 @@ class Settings(BaseModel):
     engine_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of the engine in each worker; 0: cores / workers."
     )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="On CUDA, bind inputs and outputs and replay a CUDA graph for each batch size. It has "
+        "not run on a GPU yet, and is off until it has.",
+    )
     triton_url: Annotated[str | None, Optional_] = Field(
         default=None, description="`host:port` of Triton's gRPC endpoint; needed by the engine `triton`."
     )

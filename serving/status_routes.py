@@ -26,7 +26,8 @@ async def readyz(request: Request) -> Response:
     runtime = runtime_of(request)
     runtime.check_ready()
     model = await runtime.model(None, deadline=runtime.classify_deadline())
-    info = model.info
+    # What runs may have changed since the model was loaded: CUDA graphs are given up when they fail.
+    info = model.engine.describe()
     return JsonAnswer(
         {
             "ready": True,

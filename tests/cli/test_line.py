@@ -50,7 +50,10 @@ def test_from_a_recipe_to_an_answer(
     unmeasured = clead("export", run, "--data-dir", SLICE, "--out", models / "tiny")
     measured = clead("export", models / "tiny", "--out", models / "tiny", "--evaluation", figures, "--json")
     probed = clead("probe", reddish, "--models-dir", models, "--eps", "8/255", "--json")
-    triton = clead("triton-repository", models / "tiny", "--out", tmp_path / "triton", "--json")
+    triton = clead(
+        *("triton-repository", models / "tiny", "--out", tmp_path / "triton", "--json"),
+        *("--accelerator", "tensorrt"),
+    )
     python = ("triton-repository", models / "tiny", "--out", tmp_path / "python", "--packages", "there")
     without_backend = clead(*python)
     with_backend = clead(*python, "--backend", "python")
@@ -90,6 +93,7 @@ def test_from_a_recipe_to_an_answer(
 
     assert triton.exit_code == 0, triton.output
     assert all((Path(folder) / "2").is_dir() for folder in json.loads(triton.stdout).values())
+    assert 'name: "tensorrt"' in (tmp_path / "triton" / "tiny" / "config.pbtxt").read_text()
     assert (without_backend.exit_code, "ask for python" in without_backend.stderr) == (1, True)
     assert with_backend.exit_code == 0, with_backend.output
     assert (tmp_path / "python" / "tiny" / "2" / "model.py").is_file()

@@ -10,7 +10,7 @@ import pytest
 from engines import accelerators, doctor
 from engines.accelerators import why_not_cuda, why_not_tensorrt
 from engines.doctor import diagnose
-from engines.onnx_runtime import CPU, CUDA, TENSORRT
+from engines.sessions import CPU, CUDA, TENSORRT
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 from safetensors.numpy import load, save
 
 from engines import load as load_module
+from engines import sessions
 from engines.engine import EngineError
 from engines.load import EngineOptions, choose_providers, default_max_batch, load_engine
-from engines.onnx_runtime import CPU, CUDA, TENSORRT
 from engines.sample import check_engine, sign_agreement
-from engines.tensorrt_options import cache_key, profile, tensorrt_options
-from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
+from engines.sessions import CPU, CUDA, TENSORRT, SessionSettings
+from export.bundle import Bundle, BundleError
 from export.tensorrt import build_tensorrt_engines
 from tests.export.linear_bundle import class_weights, linear_files, rewrite
 
@@ -60,14 +61,12 @@ def test_strict_trusts_what_runs_and_not_what_was_promised(
 ) -> None:
     """All libraries seem to be there, yet ONNX Runtime falls back: only the loaded session tells."""
     machine(monkeypatch, cuda=None, tensorrt=None, gpu=True)
-    unasked = load_module.OnnxRuntimeEngine
+    unasked = sessions.open_session
 
-    def on_cpu(bundle: Bundle, *, settings: object, with_gradient: bool) -> object:
-        engine = unasked(bundle, with_gradient=with_gradient)
-        engine._settings = settings
-        return engine
+    def on_cpu(model: Path, providers: object, settings: SessionSettings) -> InferenceSession:
+        return unasked(model, ((CPU, {}),), settings)
 
-    monkeypatch.setattr(load_module, "OnnxRuntimeEngine", on_cpu)
+    monkeypatch.setattr(sessions, "open_session", on_cpu)
     for engine in ("auto", "cuda"):
         with pytest.raises(EngineError, match=f"{CUDA} did not load"):
             load_engine(bundle, EngineOptions(engine=engine, strict=True))
@@ -171,20 +170,6 @@ def test_sign_agreement_counts_what_matters() -> None:
     np.testing.assert_allclose(sign_agreement(got, reference), [2 / 3, 1.0])
     got[1, 0] = 1.0
     np.testing.assert_allclose(sign_agreement(got, reference), [2 / 3, 3 / 4])
-
-
-def test_tensorrt_profiles_cover_the_batches(
-    bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    cache = tmp_path_factory.mktemp("cache")
-    options = tensorrt_options(bundle, GRADIENT, max_batch=32, cache=cache)
-    assert options["trt_profile_min_shapes"] == "images:1x3x4x4,label:1,target:1,loss:1"
-    assert options["trt_profile_opt_shapes"] == "images:8x3x4x4,label:8,target:8,loss:8"
-    assert options["trt_profile_max_shapes"] == "images:32x3x4x4,label:32,target:32,loss:32"
-    assert profile(bundle, CLASSIFIER, batch=2) == "images:2x3x4x4"
-    assert options["trt_engine_cache_path"] == str(cache / cache_key(bundle, max_batch=32))
-    assert bundle.sha256[:16] in options["trt_engine_cache_path"]
-    assert cache_key(bundle, max_batch=32) != cache_key(bundle, max_batch=64)
 
 
 @pytest.mark.parametrize(("side", "batch"), [(4, 256), (32, 256), (64, 256), (224, 20), (2048, 1)])

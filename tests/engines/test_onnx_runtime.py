@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engines.engine import EngineError
-from engines.onnx_runtime import CPU, OnnxRuntimeEngine, SessionSettings
+from engines.onnx_runtime import OnnxRuntimeEngine
+from engines.sessions import CPU, SessionSettings
 from export.bundle import Bundle
 from tests.export.linear_bundle import SIDE, VALUES, class_weights
 

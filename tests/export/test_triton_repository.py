@@ -65,8 +65,35 @@ def test_configurations(bundle: Bundle, tmp_path: Path) -> None:
         assert [warmup.batch_size for warmup in model.model_warmup] == [1, 32]
         assert set(model.model_warmup[0].inputs) == {tensor.name for tensor in model.input}
         assert model.parameters["clead_sha256_1"].string_value == bundle.sha256
+        # HEURISTIC and kSameAsRequested: the backend reads its own numbers, not the accelerator's words.
+        for name in ("cudnn_conv_algo_search", "arena_extend_strategy"):
+            assert model.parameters[name].string_value == "1"
         (cuda,) = model.optimization.execution_accelerators.gpu_execution_accelerator
         assert (cuda.name, dict(cuda.parameters)) == ("cuda", CUDA_OPTIONS)
+
+
+def test_for_tensorrt(bundle: Bundle, tmp_path: Path) -> None:
+    folders = write_triton_repository(bundle, tmp_path, max_batch=32, accelerator="tensorrt")
+    for folder, inputs in zip(folders, ("", ",label:{0},target:{0},loss:{0}"), strict=True):
+        accelerators = config(folder).optimization.execution_accelerators.gpu_execution_accelerator
+        assert [accelerator.name for accelerator in accelerators] == ["tensorrt", "cuda"]
+        assert dict(accelerators[1].parameters) == CUDA_OPTIONS
+        # No cache: versions share this file, and an engine of one would be taken for that of another.
+        assert dict(accelerators[0].parameters) == {
+            "precision_mode": "FP32",
+            **{
+                f"trt_profile_{end}_shapes": f"images:{batch}x3x{SIDE}x{SIDE}" + inputs.format(batch)
+                for end, batch in (("min", 1), ("opt", 8), ("max", 32))
+            },
+        }
+
+
+def test_tensorrt_is_for_the_onnxruntime_backend(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match="the backend python runs on CUDA: ask for tensorrt with onnxruntime"
+    ):
+        write_triton_repository(bundle, tmp_path, backend="python", accelerator="tensorrt")
+    assert list(tmp_path.glob("linear*")) == []
 
 
 def test_for_the_python_backend(bundle: Bundle, tmp_path: Path) -> None:
@@ -87,6 +114,8 @@ def test_for_the_python_backend(bundle: Bundle, tmp_path: Path) -> None:
         expected.backend = "python"
         expected.default_model_filename = ""
         expected.parameters["graph"].string_value = graph
+        for name in ("cudnn_conv_algo_search", "arena_extend_strategy"):
+            del expected.parameters[name]
         assert model == expected
 
 

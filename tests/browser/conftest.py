@@ -29,7 +29,7 @@ MODEL = "clead-cifar10"
 MOST_BYTES, MOST_STEPS = 300_000, 60
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, with a profile of its own and a camera that shows a test picture."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
         one.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without keys and with two models: the bundled one, and `colors`, which nobody trained."""
     models = tmp_path_factory.mktemp("models")
@@ -61,7 +61,7 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keyed(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
     """A server with keys and one model."""
     one = KeyedServer(tmp_path_factory.mktemp("keyed"))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import sys
 import termios
@@ -47,6 +48,8 @@ def on_a_terminal(
     command = [*_CLEAD, *map(str, arguments)]
     child, terminal = pty.fork()
     if child == 0:
+        # Tests that run in the background inherit that Ctrl-C is ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(command[0], command, ours)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     seen = b""

@@ -23,6 +23,7 @@ from serving.drain import LOOK_S, Drain
 from serving.engine_start import start_engine
 from serving.images import settle_warnings
 from serving.lanes import Job, JobThreads, Lane, Workers
+from serving.listener import refuse_connections_on_stop
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model
 from serving.probe_processes import ProbeProcesses
@@ -76,6 +77,8 @@ class Runtime:
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging()
+        # Who still asks over a connection from before is told that it ends.
+        refuse_connections_on_stop(self.drain.stop)
         settle_warnings()
         forget_dead_workers()
         self.tracing = load_tracing(os.environ)

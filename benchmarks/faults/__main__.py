@@ -56,12 +56,18 @@ def main() -> int:
     except (ValueError, BundleError) as error:
         parser.error(str(error))
     failed = 0
+
+    def keep() -> None:
+        if arguments.json is not None:
+            write_results(arguments.json, results)
+
     for name in dict.fromkeys(arguments.faults):
         try:
             results["faults"][name] = one = as_json(
                 _run(name, FAULTS[name], bundle, image, arguments.seconds)
             )
             print(table_row(name, one), flush=True)
+            keep()
         except (NotOver, RuntimeError) as error:
             failed += 1
             print(f"{name}: {error}", file=sys.stderr, flush=True)
@@ -69,11 +75,10 @@ def main() -> int:
         try:
             results["fuzzers"] = run_fuzzers(arguments.fuzz)
             print(results["fuzzers"])
+            keep()
         except FuzzersError as error:
             failed += 1
             print(error, file=sys.stderr)
-    if arguments.json is not None:
-        write_results(arguments.json, results)
     return 1 if failed else 0
 
 

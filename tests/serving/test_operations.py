@@ -213,8 +213,9 @@ def test_sigterm_drains(operated: Server) -> None:
         operated.process.send_signal(signal.SIGTERM)
         _until(lambda: {reply.status for reply in _ready(operated)} == {503})
         not_ready, answered = ask(operated.port, "GET", "/readyz"), _classify(operated)
-        _until(lambda: _classify(operated).status == 503)
-        refused = _classify(operated)
+        answers: list[Reply] = []
+        _until(lambda: answers.append(_classify(operated)) or answers[-1].status == 503)
+        refused = answers[-1]
         finished = [probe.result() for probe in probes]
         # The load goes on until it is refused connections.
         code = operated.process.wait(60)

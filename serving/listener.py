@@ -8,13 +8,18 @@ and resets them in the end. So a worker that is told to stop first has the socke
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+PATIENCE_S = 0.08
+"""The server looks every 0.1 s whether it is to stop, and accepts until then."""
 _DESCRIPTORS = Path("/dev/fd")
 
 
@@ -28,16 +33,25 @@ def refuse_connections_on_stop(told: Callable[[], None]) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         told()
-        refuse_connections()
+        # In a thread, so that the event loop can go on taking what is there.
+        threading.Thread(target=refuse_connections, daemon=True).start()
         before(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
 
 
 def refuse_connections() -> None:
-    """Every listening socket of this process, whoever shares it, refuses connections from now on."""
+    """Every listening socket of this process, whoever shares it, refuses connections from now on.
+
+    It waits for a moment in which every connection that was made has been accepted, for others are reset; at
+    most `PATIENCE_S` seconds.
+    """
     for listener in _listeners():
         with listener, suppress(OSError):
+            waiting, deadline = select.poll(), time.monotonic() + PATIENCE_S
+            waiting.register(listener, select.POLLIN)
+            while waiting.poll(0) and time.monotonic() < deadline:
+                time.sleep(0.0005)
             listener.shutdown(socket.SHUT_RD)
 
 

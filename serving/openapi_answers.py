@@ -59,6 +59,7 @@ ANSWERS: Mapping[str, Json] = MappingProxyType(
         "/livez": _LIVE,
         "/readyz": _READY,
         "/openapi.json": _object(openapi=_STRING, info={"type": "object"}, paths={"type": "object"}),
+        "/ui/settings.json": {"type": "object"},
         "/v2": _object(name=_STRING, version=_STRING, extensions=_STRINGS),
         "/v2/health/live": _LIVE,
         "/v2/health/ready": _READY,

@@ -42,7 +42,8 @@ def test_on_sigterm_the_shared_socket_refuses_connections() -> None:
         os.kill(worker.pid, signal.SIGTERM)
         assert [worker.stdout.readline() for _ in range(2)] == ["told\n", "before\n"]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(listener.getsockname())
+            while True:
+                socket.create_connection(listener.getsockname()).close()
         # What the worker has no part in goes on.
         socket.create_connection(other.getsockname()).close()
         assert worker.communicate() == ("", None)

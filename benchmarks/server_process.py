@@ -48,12 +48,12 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Processor time of the process and of all below it that still run, as Linux counts it."""
-        ticks = sum(int(stat[field]) for stat in self._stats() for field in _TIMES)
+        ticks = sum(int(stat[field]) for stat in self._stats().values() for field in _TIMES)
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_mib(self) -> float:
         """Resident memory of the same processes; what they share is counted for each."""
-        pages = sum(int(stat[_RESIDENT]) for stat in self._stats())
+        pages = sum(int(stat[_RESIDENT]) for stat in self._stats().values())
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def settle(self, *, limit: float) -> None:
@@ -65,14 +65,18 @@ class Running:
             if self.cpu_seconds() - before < _IDLE * _LOOK_S:
                 return
 
-    def _stats(self) -> list[list[str]]:
+    def pids(self) -> list[int]:
+        """The process and all below it."""
+        return list(self._stats())
+
+    def _stats(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
         for file in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 # The name, in brackets, may hold anything; what follows it is numbers.
                 found[int(file.parent.name)] = file.read_text(errors="replace").rpartition(")")[2].split()
         parents = {pid: int(stat[_PARENT]) for pid, stat in found.items()}
-        return [stat for pid, stat in found.items() if self._is_ours(pid, parents)]
+        return {pid: stat for pid, stat in found.items() if self._is_ours(pid, parents)}
 
     def _is_ours(self, pid: int, parents: Mapping[int, int]) -> bool:
         while pid and pid != self.pid:

@@ -6,9 +6,9 @@ import errno
 import http.client
 import importlib.util
 import os
+import shutil
 import socket
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +75,7 @@ def serve(*, quiet: bool, **options: object) -> None:
     Every other setting is a CLEAD_* environment variable or stands in clead.toml; options here win over both.
     """
     from serving.drain import drain_server, end_draining
+    from serving.held_folder import make_held_folder
     from serving.settings import PREFIX
 
     environment, settings = settings_with(options)
@@ -92,25 +93,26 @@ def serve(*, quiet: bool, **options: object) -> None:
         if not quiet:
             click.echo(what_to_try(settings.host, settings.port, probe=settings.probe), err=True)
 
-    with tempfile.TemporaryDirectory(prefix="clead-drain-") as folder:
-        file = (settings.drain_file or Path(folder) / "drain").resolve()
+    folder = make_held_folder("clead-draining-")
+    file = (settings.drain_file or folder / "drain").resolve()
 
-        def drain(ended: threading.Event) -> None:
-            # Nobody sends work to a server that has never been ready.
-            if not (settings.drain_ms and been_ready.is_set()):
-                return
-            if not quiet:
-                click.echo("The server drains. Ctrl-C again ends it at once.", err=True)
-            try:
-                drain_server(
-                    file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.longest_request_s
-                )
-            except OSError as error:
-                click.echo(f"the server ends without draining: {error}", err=True)
+    def drain(ended: threading.Event) -> None:
+        # Nobody sends work to a server that has never been ready.
+        if not (settings.drain_ms and been_ready.is_set()):
+            return
+        if not quiet:
+            click.echo("The server drains. Ctrl-C again ends it at once.", err=True)
+        try:
+            drain_server(file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.longest_request_s)
+        except OSError as error:
+            click.echo(f"the server ends without draining: {error}", err=True)
 
-        environment |= {PREFIX + "DRAIN_FILE": str(file)}
+    environment |= {PREFIX + "DRAIN_FILE": str(file)}
+    try:
         code = run_child(command, environment=environment, watch=watch, before_stop=drain)
+    finally:
         end_draining(file)
+        shutil.rmtree(folder, ignore_errors=True)
     sys.exit(code)
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 
 from engines.engine import EngineError, Floats, Integers
 from engines.tensorrt_cache import one_process_at_a_time
-from export.bundle import Bundle
+from export.bundle import WEIGHTS, Bundle
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -161,6 +161,11 @@ def open_session(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
     try:
+        if providers[0][0] == CPU:
+            # It would compute with the mapped file, and one that is cut off in place later ends the process
+            # (SIGBUS). Other devices have copies.
+            weights = model.with_name(WEIGHTS).read_bytes()
+            options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
         # Its own fallback would take CUDA without the options that keep the numerics, and tell nobody; and
         # after a failing run it would rebuild the session on another provider.
         return onnxruntime.InferenceSession(

@@ -34,6 +34,11 @@ class Drain:
         self._file = file
         self._grace_s = grace_s
         self._lock: int | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """The server stops now, whether or not it was announced by the file."""
+        self.begun = self._stopping = True
 
     def look(self, *, busy: bool) -> None:
         """Learns what there is to learn from the file, once it exists or is gone again.
@@ -42,9 +47,9 @@ class Drain:
             busy: whether this worker has work that was admitted.
         """
         age = None if self._file is None else _age_s(self._file)
-        self.begun = age is not None
+        self.begun = self._stopping or age is not None
         self.over = age is not None and age >= self._grace_s
-        if self.begun and (busy or not self.over):
+        if age is not None and (busy or not self.over):
             self._hold()
         else:
             self.close()

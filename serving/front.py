@@ -68,7 +68,7 @@ class Front:
             await send(message)
 
         try:
-            added += self._admit(scope, headers)
+            self._admit(scope, headers, added)
             admitted = True
             await self._answer(scope, receive, sending)
         # The client has gone: nobody is told anything.
@@ -105,14 +105,14 @@ class Front:
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers) -> list[tuple[bytes, bytes]]:
-        """Headers for the answer to a request that is let in.
+    def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> None:
+        """Lets a request in, and adds what its answer says about the key's quota to `added`.
 
         Raises:
-            Problem: it is not.
+            Problem: it is not let in.
         """
         if is_open(scope["path"]):
-            return []
+            return
         access = self.runtime.access
         local = scope.get("server") or ("", None)
         if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
@@ -121,10 +121,11 @@ class Front:
             )
         scope["state"]["key"] = key = access.authenticate(headers)
         told = access.authorize(key, scope["path"])
+        # Also of an answer that there is no room: it has cost a request.
+        added += [(name.lower().encode(), value.encode()) for name, value in told.items()]
         # Asked again where the place is taken; here a refusal costs neither routing nor a line in the log.
         if (lane := self.runtime.lane_of(scope["method"], scope["path"])) is not None:
             lane.check_room()
-        return [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # The router leaves the handler in the scope; paths that it does not know share one label, for they

@@ -17,7 +17,7 @@ from serving.settings import Settings
 EngineLoader = Callable[[Bundle], Engine]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class Model:
     """A verified bundle and the engine that runs it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.body import IMAGE_PART, MULTIPART
 from serving.images import MEDIA_TYPES
+from serving.openapi_answers import ANSWERS
 from serving.openapi_inference import Operation, open_inference_operations
 from serving.openapi_parameters import classify_parameter_schemas, probe_parameter_schemas
 from serving.problems import KINDS, MEDIA_TYPE
@@ -30,7 +31,7 @@ _UPLOAD_PROBLEMS = (
 
 def openapi_document(settings: Settings, *, version: str) -> Json:
     """The whole OpenAPI 3.1 document."""
-    return {
+    document: Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "C-LEAD Serve",
@@ -71,6 +72,10 @@ def openapi_document(settings: Settings, *, version: str) -> Json:
         },
         "security": [{}, {"bearer": []}, {"header": []}],
     }  # fmt: skip
+    for path, schema in ANSWERS.items():
+        for operation in document["paths"][path].values():
+            operation["responses"]["200"]["content"]["application/json"] = {"schema": schema}
+    return document
 
 
 def _classify(settings: Settings) -> Json:

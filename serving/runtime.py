@@ -9,12 +9,14 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.requests import Request
 
+from export.bundle import Bundle
 from serving.access import load_access
 from serving.batch import Classification
 from serving.batch_loop import BatchLoop
@@ -23,6 +25,7 @@ from serving.drain import LOOK_S, Drain
 from serving.engine_start import start_engine
 from serving.images import settle_warnings
 from serving.lanes import Job, JobThreads, Lane, Workers
+from serving.listener import refuse_connections_on_stop
 from serving.metrics import Metrics, forget_dead_workers
 from serving.models import Model
 from serving.probe_processes import ProbeProcesses
@@ -70,12 +73,15 @@ class Runtime:
         # Apart from the loader: nobody waits for what is got ready in here.
         self._follower = ThreadPoolExecutor(1, thread_name_prefix="clead-follow")
         self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: list[tuple[weakref.ref[Model], Bundle]] = []
         self._attempted = asyncio.Event()
         self._showing = threading.Lock()
 
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging()
+        # Who still asks over a connection from before is told that it ends.
+        refuse_connections_on_stop(self.drain.stop)
         settle_warnings()
         forget_dead_workers()
         self.tracing = load_tracing(os.environ)
@@ -244,8 +250,14 @@ class Runtime:
     def _follow_once(self) -> None:
         try:
             replaced = self.registry.follow(self._load_for_probes)
-            for model in replaced:
-                self.probes.forget(model.bundle)
+            self._leaving += [(weakref.ref(model), model.bundle) for model in replaced]
+            del replaced
+            # A probe that was given the model before it was replaced may still wait for its turn, and the
+            # files may be gone.
+            for model, bundle in list(self._leaving):
+                if model() is None:
+                    self._leaving.remove((model, bundle))
+                    self.probes.forget(bundle)
             self._show_models()
         # A mistake of ours must not end the looking, nor the server that goes on as before.
         except Exception:

@@ -107,6 +107,13 @@ NOT_RUN: Mapping[str, NotRun] = MappingProxyType(
         ".venv/test/bin/python -m benchmarks.methods --data-dir DIR": NotRun(
             because="trains for days", check=checks.benchmark_has_the_options
         ),
+        ".venv/test/bin/python -m benchmarks.faults IMAGE.png --fuzz 20 "
+        "--json benchmarks/faults/results.json": NotRun(
+            because="does harm to servers for minutes", check=checks.benchmark_has_the_options
+        ),
+        ".venv/test/bin/python -m benchmarks.faults --page": NotRun(
+            because="tests/benchmarks/test_faults.py writes the page", check=checks.benchmark_has_the_options
+        ),
         "bentoml build": NotRun(
             because="copies all of the checkout; tests/serving/test_bento.py runs it",
             check=checks.bento_is_described,

@@ -87,3 +87,12 @@ def test_whoever_stops_the_server_waits_for_its_work_but_not_for_ever(tmp_path: 
     ended.set()
     drain_server(file, ended, grace_s=60.0, limit_s=60.0)
     busy.close()
+
+
+def test_a_server_that_stops_has_begun_to_drain_with_or_without_the_file(tmp_path: Path) -> None:
+    for drain in (_drain(None), _drain(tmp_path / "drain")):
+        drain.stop()
+        assert drain.begun
+        drain.look(busy=True)
+        assert drain.begun and not drain.over
+        drain.close()

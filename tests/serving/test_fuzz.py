@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.serving.asking import ask
 from tests.serving.conftest import Server
 
 MAX_PIXELS = 40_000
+TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
 SPEC = InputSpec(height=8, width=8, resize=8)
 Mutation: TypeAlias = Callable[[bytes], bytes]
 
@@ -87,14 +89,25 @@ def _settled() -> None:
     settle_warnings()
 
 
+@pytest.fixture
+def cases(record_property: Callable[[str, object], None]) -> Iterator[list[int]]:
+    """Grows by one with each case; how many there were stands in the report of a test run."""
+    counted: list[int] = []
+    yield counted
+    record_property("cases", len(counted))
+
+
 def test_the_files_themselves_are_decoded() -> None:
     decoded = [decode(data, max_pixels=MAX_PIXELS) for data in FILES[:-1]]
     assert all(image.mode == "RGB" for image in decoded)
 
 
-@settings(max_examples=600, deadline=None)
-@given(damaged())
-def test_a_damaged_file_is_an_image_or_a_problem(data: bytes) -> None:
+@settings(
+    max_examples=600 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=damaged())
+def test_a_damaged_file_is_an_image_or_a_problem(data: bytes, cases: list[int]) -> None:
+    cases.append(1)
     try:
         pixels = model_input(decode(data, max_pixels=MAX_PIXELS, shorter_side=SPEC.resize), SPEC)
     except Problem as problem:
@@ -105,15 +118,16 @@ def test_a_damaged_file_is_an_image_or_a_problem(data: bytes) -> None:
         assert 0.0 <= pixels.min() <= pixels.max() <= 1.0
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=damaged(),
     path=st.sampled_from(["/classify", "/probe?eps=0.1&steps=1&restarts=1"]),
     content_type=st.sampled_from(["image/png", "image/jpeg", "image/webp", "application/octet-stream"]),
 )
 def test_no_damaged_upload_makes_the_server_fail(
-    server: Server, data: bytes, path: str, content_type: str
+    server: Server, data: bytes, path: str, content_type: str, cases: list[int]
 ) -> None:
+    cases.append(1)
     reply = ask(server.port, "POST", path, data, content_type)
     content = json.loads(reply.body)
     assert reply.status < 500, content

@@ -103,3 +103,14 @@ def test_inference_is_described_with_its_header_and_both_kinds_of_tensors() -> N
         assert ("version" in names) == ("versions" in model)
         for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
             assert set(content) == {"application/json", "application/octet-stream"}
+
+
+def test_every_json_answer_has_a_schema() -> None:
+    bare = [
+        (path, method)
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+        if operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema")
+        == {}
+    ]
+    assert bare == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +81,21 @@ def test_a_full_lane_refuses_before_anything_is_read(
     assert said.count("overloaded") == 1
     # One for what was read and refused for itself, one for what was served.
     assert said.count("request") == 2
+
+
+def test_a_refusal_that_cost_a_request_says_what_is_left(models_dir: Path) -> None:
+    entry = f"{hashlib.sha256(b'k').hexdigest()} rate=5/h"
+
+    async def scenario() -> None:
+        settings = Settings(models_dir=models_dir, keys=(entry,))
+        async with started(settings) as (front, runtime), asking(front) as client:
+            places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
+            reply = await client.post("/classify", content=b"?", headers={"X-API-Key": "k"})
+            assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+            assert reply.headers["ratelimit"].startswith('"key";r=4;t=')
+            assert reply.headers["ratelimit-policy"] == '"key";q=5;w=3600'
+            for place in places:
+                with place:
+                    pass
+
+    asyncio.run(scenario())

@@ -30,9 +30,11 @@ class BatchLoop:
         *,
         on_batch: Callable[[int], None] = lambda _: None,
         on_wait: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_batch = on_batch
         self._on_wait = on_wait
+        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
 
     @staticmethod
@@ -51,7 +53,7 @@ class BatchLoop:
         future: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._compute)
-        self._waiting.append(Waiting(job, future, time.monotonic()))
+        self._waiting.append(Waiting(job, future, self._clock()))
         return await future
 
     def _compute(self) -> None:
@@ -69,16 +71,16 @@ class BatchLoop:
     def _compute_some(self, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with the first job; `taken` holds who waits for it."""
         batch: list[tuple[_Waiting, Floats]] = []
-        model, begun, left = self._waiting[0].job.model, time.monotonic(), LONGEST_S
+        model, begun, left = self._waiting[0].job.model, self._clock(), LONGEST_S
         while self._waiting and self._waiting[0].job.model is model and len(taken) < MOST_JOBS:
-            if taken and time.monotonic() - begun > left:
+            if taken and self._clock() - begun > left:
                 break
             one = self._waiting.popleft()
             # Cancelled, for its client has gone.
             if one.future.done():
                 continue
             taken.append(one)
-            self._on_wait(time.monotonic() - one.since)
+            self._on_wait(self._clock() - one.since)
             images = decoded(one)
             if images is not None:
                 batch.append((one, images))

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from serving.batch import MOST_JOBS, Classification, Floats, T, Waiting, decoded, finish
+from serving.models import Model
 
 _Waiting: TypeAlias = Waiting[asyncio.Future[Any]]
 
 LONGEST_S = 0.002
 """The loop is kept from everything else for about so long: a batch that would take longer is cut short, and a
 model that takes longer for one image is not computed here."""
+
+
+class TurnedSlowError(Exception):
+    """The model of a job that was waiting has become too slow for the event loop: a thread has to compute."""
 
 
 class BatchLoop:
@@ -40,14 +45,14 @@ class BatchLoop:
     @staticmethod
     def takes(job: Classification[Any]) -> bool:
         """Whether a job belongs here: quickly decoded, for a model on this machine known to be quick."""
-        seconds = job.model.pace.seconds_per_image
-        return job.quick and job.model.is_local and seconds is not None and seconds < LONGEST_S
+        return job.quick and job.model.is_local and _is_quick(job.model)
 
     async def run(self, job: Classification[T]) -> T:
         """The answer of a job.
 
         Raises:
             Problem: what it ends with.
+            TurnedSlowError: it was not computed, for the model has become slow, or has failed, meanwhile.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -79,6 +84,9 @@ class BatchLoop:
             # Cancelled, for its client has gone.
             if one.future.done():
                 continue
+            if not _is_quick(model):
+                one.future.set_exception(TurnedSlowError())
+                continue
             taken.append(one)
             self._on_wait(self._clock() - one.since)
             images = decoded(one)
@@ -88,3 +96,8 @@ class BatchLoop:
         if batch:
             self._on_batch(len(batch))
             finish(batch)
+
+
+def _is_quick(model: Model) -> bool:
+    seconds = model.pace.seconds_per_image
+    return seconds is not None and seconds < LONGEST_S

@@ -162,6 +162,31 @@ def test_a_model_that_failed_is_not_known_to_be_quick(model: Model, error: Excep
     assert not BatchLoop.takes(job)
 
 
+def test_jobs_that_wait_for_a_model_that_turns_slow_are_left_to_threads(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_loop: list[int] = []
+
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir, probe=False)) as (front, runtime):
+            model = runtime.registry.loaded(None)
+            assert model is not None
+            model.pace.seconds_per_image = LONGEST_S / 2
+            loop = _loop(on_batch=in_the_loop.append)
+            monkeypatch.setattr(runtime, "batch_loop", loop)
+            monkeypatch.setattr(model.pace, "note", lambda images, seconds: model.pace.forget())
+            async with asking(front) as client:
+                answers = await asyncio.gather(
+                    *(client.post("/classify", content=pictures.plain((seed, 0, 0))) for seed in range(20))
+                )
+            assert [answer.status_code for answer in answers] == [200] * 20
+            assert runtime.classify_lane.admitted == 0
+
+    asyncio.run(scenario())
+    assert len(in_the_loop) == 1
+    assert in_the_loop[0] < 20
+
+
 def test_a_small_image_needs_no_thread_and_gets_the_same_answer(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,18 +4,15 @@ pixels that it will be served.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from engines.orientation import upright_turn
 
 BACKGROUND = (255, 255, 255)
 # A JPEG is decoded at no less than this multiple of what is needed, so that the reduction inside the decoder
 # does not show in the resized image.
 DRAFT_MARGIN = 4
-# Where Pillow looks for the orientation.
-_EXIF = ("exif", "Raw profile type exif")
-_XMP = ("xmp", "XML:com.adobe.xmp")
 
 
 def upright_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:
@@ -36,7 +33,9 @@ def upright_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image
     if shorter_side is not None:
         _draft(image, shorter_side * DRAFT_MARGIN)
     image.load()
-    return _upright(_to_rgb(image))
+    turn = upright_turn(image.info)
+    upright = _to_rgb(image)
+    return upright if turn is None else upright.transpose(turn)
 
 
 def _draft(image: Image.Image, side: int) -> None:
@@ -45,28 +44,12 @@ def _draft(image: Image.Image, side: int) -> None:
         image.draft("RGB", (max(1, int(image.width * scale)), max(1, int(image.height * scale))))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    if not any(key in image.info for key in (*_EXIF, *_XMP)):
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    # Metadata that cannot be read says nothing about the orientation; the pixels are fine.
-    except Exception:
-        return image
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
-    metadata: dict[str | tuple[int, int], Any] = {
-        key: image.info[key] for key in (*_EXIF, *_XMP) if key in image.info
-    }
     if image.mode.startswith("I"):
-        converted = _from_16_bit_grey(image)
-    elif image.has_transparency_data:
-        converted = _on_background(_with_alpha(image))
-    else:
-        converted = image if image.mode == "RGB" else image.convert("RGB")
-    converted.info.update(metadata)
-    return converted
+        return _from_16_bit_grey(image)
+    if image.has_transparency_data:
+        return _on_background(_with_alpha(image))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:

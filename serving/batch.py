@@ -83,6 +83,7 @@ def compute(model: Model, batch: Sequence[tuple[Classification[Any], Floats]]) -
         logits = model.engine.logits(together)
         model.pace.note(len(together), time.perf_counter() - begun)
     except EngineError as error:
+        model.pace.forget()
         failed = Problem(
             "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
         )
@@ -90,6 +91,7 @@ def compute(model: Model, batch: Sequence[tuple[Classification[Any], Floats]]) -
         return [failed] * len(batch)
     # A mistake, or no memory: the requests of this batch hear of it, and the next batch is computed.
     except Exception as error:
+        model.pace.forget()
         return [error] * len(batch)
     answers, begin = [], 0
     for job, one in batch:

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from serving.batch import MOST_JOBS, Classification, Floats, T, Waiting, decoded, finish
+from serving.models import Model
 
 _Waiting: TypeAlias = Waiting[asyncio.Future[Any]]
 
 LONGEST_S = 0.002
 """The loop is kept from everything else for about so long: a batch that would take longer is cut short, and a
 model that takes longer for one image is not computed here."""
+
+
+class TurnedSlowError(Exception):
+    """The model of a job that was waiting has become too slow for the event loop: a thread has to compute."""
 
 
 class BatchLoop:
@@ -30,28 +35,30 @@ class BatchLoop:
         *,
         on_batch: Callable[[int], None] = lambda _: None,
         on_wait: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_batch = on_batch
         self._on_wait = on_wait
+        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
 
     @staticmethod
     def takes(job: Classification[Any]) -> bool:
         """Whether a job belongs here: quickly decoded, for a model on this machine known to be quick."""
-        seconds = job.model.pace.seconds_per_image
-        return job.quick and job.model.is_local and seconds is not None and seconds < LONGEST_S
+        return job.quick and job.model.is_local and _is_quick(job.model)
 
     async def run(self, job: Classification[T]) -> T:
         """The answer of a job.
 
         Raises:
             Problem: what it ends with.
+            TurnedSlowError: it was not computed, for the model has become slow, or has failed, meanwhile.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._compute)
-        self._waiting.append(Waiting(job, future, time.monotonic()))
+        self._waiting.append(Waiting(job, future, self._clock()))
         return await future
 
     def _compute(self) -> None:
@@ -69,16 +76,19 @@ class BatchLoop:
     def _compute_some(self, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with the first job; `taken` holds who waits for it."""
         batch: list[tuple[_Waiting, Floats]] = []
-        model, begun, left = self._waiting[0].job.model, time.monotonic(), LONGEST_S
+        model, begun, left = self._waiting[0].job.model, self._clock(), LONGEST_S
         while self._waiting and self._waiting[0].job.model is model and len(taken) < MOST_JOBS:
-            if taken and time.monotonic() - begun > left:
+            if taken and self._clock() - begun > left:
                 break
             one = self._waiting.popleft()
             # Cancelled, for its client has gone.
             if one.future.done():
                 continue
+            if not _is_quick(model):
+                one.future.set_exception(TurnedSlowError())
+                continue
             taken.append(one)
-            self._on_wait(time.monotonic() - one.since)
+            self._on_wait(self._clock() - one.since)
             images = decoded(one)
             if images is not None:
                 batch.append((one, images))
@@ -86,3 +96,8 @@ class BatchLoop:
         if batch:
             self._on_batch(len(batch))
             finish(batch)
+
+
+def _is_quick(model: Model) -> bool:
+    seconds = model.pace.seconds_per_image
+    return seconds is not None and seconds < LONGEST_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
@@ -9,7 +10,7 @@ from typing import TypeAlias, TypeVar
 from starlette.requests import Request
 
 from serving.batch import Classification
-from serving.batch_loop import BatchLoop
+from serving.batch_loop import BatchLoop, TurnedSlowError
 from serving.lanes import Place
 from serving.models import Model
 from serving.runtime import runtime_of
@@ -42,6 +43,7 @@ async def classify_in_time(
     if (trace := trace_of(request.scope)) is not None:
         classification = trace.classification(classification)
     if BatchLoop.takes(classification):
-        return await runtime.batch_loop.run(classification)
+        with contextlib.suppress(TurnedSlowError):
+            return await runtime.batch_loop.run(classification)
     answer: T = await place.run(classification, deadline_s=max(0.0, deadline - time.monotonic()))
     return answer

@@ -11,8 +11,10 @@ import re
 import warnings
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from engines.rgb import upright_rgb
+from serving.image_parts import JPEG, PNG, START_OF_SCAN, has_many_parts
 from serving.problems import Problem
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -22,11 +24,21 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 # Thousands fit into a small file and would keep a decoder busy for minutes.
 MAX_JPEG_SCANS = 100
 MAX_JPEG_SEGMENTS = 2000
-QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS = 16 * 1024, 96 * 96, 12
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-_PACKED_METADATA = (b"zTXt", b"iTXt", b"iCCP")
+# Encoders write chunks of a PNG's pixels of some thousand bytes.
+MAX_PARTS = 10_000
+QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, QUICK_PARTS = 16 * 1024, 96 * 96, 12, 32
+_END_OF_IMAGE = b"\xff\xd9"
+_SLOW_METADATA = (b"zTXt", b"iTXt", b"iCCP", b"8BIM")
 # Two bytes that begin a segment or end the image. Compressed data between segments holds no such pair.
 _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG of which nothing but the first picture is read."""
+
+    def _read_dpi_from_exif(self) -> None:
+        # Copies out all that the EXIF points at, many gigabytes if its entries overlap; nobody asks for it.
+        pass
 
 
 def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
@@ -62,10 +74,10 @@ def open_quick_image(data: bytes, *, max_pixels: int) -> Image.Image | None:
     """The opened image, if `to_rgb` is certain to take well under a millisecond; else None, also for what
     cannot be opened.
     """
-    if len(data) > QUICK_BYTES or data.count(_START_OF_SCAN) > QUICK_SCANS:
+    if len(data) > QUICK_BYTES or data.count(START_OF_SCAN) > QUICK_SCANS:
         return None
-    # Opening a PNG unpacks what it says about itself, and that may be much.
-    if any(chunk in data for chunk in _PACKED_METADATA):
+    # Opening an image unpacks what these hold, and that may be much.
+    if any(kind in data for kind in _SLOW_METADATA) or has_many_parts(data, most=QUICK_PARTS):
         return None
     try:
         return open_image(data, max_pixels=min(max_pixels, QUICK_PIXELS))
@@ -102,14 +114,23 @@ def _open(data: bytes) -> Image.Image:
             f"the bytes are not an image of an accepted format; send {ACCEPTED}",
             accepted=list(MEDIA_TYPES),
         )
-    if data.startswith(b"\xff\xd8") and _has_many_scans(data):
+    if data.startswith(JPEG) and _has_many_scans(data):
         raise Problem(
             "image_broken",
             f"the JPEG has more than {MAX_JPEG_SCANS} scans or {MAX_JPEG_SEGMENTS} segments: save it again "
             "with an ordinary encoder",
             limit=MAX_JPEG_SCANS,
         )
+    if has_many_parts(data, most=MAX_PARTS):
+        raise Problem(
+            "image_broken",
+            f"the file has more than {MAX_PARTS} chunks or segments: save the image again with an ordinary "
+            "encoder",
+            limit=MAX_PARTS,
+        )
     try:
+        if data.startswith(JPEG):
+            return _Jpeg(io.BytesIO(data))
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Problem(
@@ -122,23 +143,21 @@ def _open(data: bytes) -> Image.Image:
 def _has_many_scans(jpeg: bytes) -> bool:
     # Counting the bytes is fast and never too low. But what a camera hides in a segment, or appends after the
     # image (a film, a second picture), may hold them by chance: then the segments are walked through.
-    if jpeg.count(_START_OF_SCAN) <= MAX_JPEG_SCANS:
+    if jpeg.count(START_OF_SCAN) <= MAX_JPEG_SCANS:
         return False
     scans, position = 0, 0
     for _ in range(MAX_JPEG_SEGMENTS):
         found = _JPEG_MARKER.search(jpeg, position)
         if found is None or found[0] == _END_OF_IMAGE:
             return scans > MAX_JPEG_SCANS
-        scans += found[0] == _START_OF_SCAN
+        scans += found[0] == START_OF_SCAN
         length = int.from_bytes(jpeg[found.end() : found.end() + 2])
         position = found.end() + max(2, length)
     return True
 
 
 def _has_signature(data: bytes) -> bool:
-    return data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
-        data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    )
+    return data.startswith((PNG, JPEG)) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def _broken() -> Problem:

@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from serving.models import Model
+from serving.shared_folder import shared_folder
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -119,6 +120,17 @@ class Metrics:
         collected = CollectorRegistry()
         MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
         return generate_latest(collected)
+
+
+def keep_to_this_server() -> None:
+    """Has this worker write its metrics where no other server does; call it before there are any.
+
+    BentoML gives one folder to all servers of a user, and empties it whenever one of them starts.
+    """
+    if MULTIPROCESS_VARIABLE in os.environ and (folder := shared_folder()) is not None:
+        own = folder / "metrics"
+        own.mkdir(exist_ok=True)
+        os.environ[MULTIPROCESS_VARIABLE] = str(own)
 
 
 def forget_dead_workers() -> None:

@@ -8,7 +8,8 @@ _SMOOTHING = 0.2
 class Pace:
     """Seconds that a model takes for an image, as its latest batches have shown.
 
-    `seconds_per_image` is None before the first. Noted from several threads: the last one wins.
+    `seconds_per_image` is None before the first, and after one that failed. Noted from several threads: the
+    last one wins.
     """
 
     def __init__(self) -> None:
@@ -18,3 +19,7 @@ class Pace:
         """A batch of so many images (1 or more) has taken so long."""
         latest, known = seconds / images, self.seconds_per_image
         self.seconds_per_image = latest if known is None else known + _SMOOTHING * (latest - known)
+
+    def forget(self) -> None:
+        """A batch has failed: how long the next one takes is not known."""
+        self.seconds_per_image = None

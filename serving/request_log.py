@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import select
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 LOGGER = "clead"
 GATHERING_S = 0.05
@@ -55,8 +57,8 @@ class GatheredLines(logging.Handler):
         """Writes what there is; called when the process ends, too."""
         with self.lock or contextlib.nullcontext():
             lines, self._lines = self._lines, []
-            if lines:
-                sys.stderr.write("\n".join(lines) + "\n")
+            for piece in _whole_at_once(lines):
+                sys.stderr.write(piece)
                 sys.stderr.flush()
 
     def _flush_later(self, now: float) -> bool:
@@ -70,6 +72,26 @@ class GatheredLines(logging.Handler):
         except RuntimeError:
             return False
         return True
+
+
+def _whole_at_once(lines: Iterable[str]) -> Iterator[str]:
+    """Lines with their line breaks, joined as far as the workers' writes to one pipe do not mix (POSIX: up to
+    PIPE_BUF bytes).
+    """
+    piece = ""
+    for line in lines:
+        if piece and len(piece) + len(line) + 1 > select.PIPE_BUF:
+            yield piece
+            piece = ""
+        piece += line + "\n"
+    if piece:
+        yield piece
+
+
+def flush_log() -> None:
+    """Writes the lines that still wait: a worker that is told to stop ends without Python's own end."""
+    for handler in logging.getLogger(LOGGER).handlers:
+        handler.flush()
 
 
 def configure_logging() -> None:

@@ -32,7 +32,7 @@ from serving.probe_processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
 from serving.refusals import RefusalLog
 from serving.registry import ModelRegistry
-from serving.request_log import LOGGER, configure_logging
+from serving.request_log import LOGGER, configure_logging, flush_log
 from serving.settings import Settings
 from serving.tracing import Tracing, load_tracing
 from serving.verified_bundles import RETRY_S
@@ -105,6 +105,7 @@ class Runtime:
         if self.tracing is not None:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
+        flush_log()
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
         """The lane in which a request will need a place; None for those that need none."""

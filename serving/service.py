@@ -16,6 +16,7 @@ from serving.application import Application
 from serving.drain import end_draining
 from serving.engine_check import check_engine_apart
 from serving.front import Front
+from serving.metrics import keep_to_this_server
 from serving.models import default_reference
 from serving.runtime import Runtime
 from serving.settings import PREFIX, Settings, SettingsError, load_settings
@@ -31,6 +32,7 @@ def _settings() -> Settings:
 
 
 def _runtime(settings: Settings) -> Runtime:
+    keep_to_this_server()
     try:
         return Runtime(settings)
     except SettingsError as error:

@@ -69,7 +69,7 @@ def open_subject(bundle: Path, data_dir: Path, *, threads: int = 1) -> Subject:
         network=rebuild_module(loaded).requires_grad_(False),
         engine=load_engine(loaded, options),
         classes=len(manifest.classes),
-        trained_eps={manifest.reference_threat.norm: manifest.reference_threat.eps},
+        trained_eps={} if manifest.threat is None else {manifest.threat.norm: manifest.threat.eps},
         images=open_images(data_dir, "test", dataset=manifest.provenance.dataset, spec=manifest.input),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from engines.engine import EngineError
 from serving.batch import MOST_JOBS, Classification, Floats
 from serving.batch_loop import LONGEST_S, BatchLoop
 from serving.models import Model
@@ -30,6 +32,11 @@ def model(models_dir: Path) -> Model:
     return loaded
 
 
+def _loop(**told: Callable[[Any], None]) -> BatchLoop:
+    """One for which no time passes, however slow the machine is."""
+    return BatchLoop(**told, clock=lambda: 0.0)
+
+
 def _run(loop: BatchLoop, *jobs: Classification[Any]) -> list[Any]:
     async def scenario() -> list[Any]:
         return await asyncio.gather(*map(loop.run, jobs), return_exceptions=True)
@@ -41,7 +48,7 @@ def test_what_comes_in_one_turn_is_one_batch_with_each_its_own_answer(model: Mod
     sizes: list[int] = []
     waits: list[float] = []
     answers = _run(
-        BatchLoop(on_batch=sizes.append, on_wait=waits.append), *(_job(model, seed) for seed in range(4))
+        _loop(on_batch=sizes.append, on_wait=waits.append), *(_job(model, seed) for seed in range(4))
     )
     assert sizes == [4]
     assert len(waits) == 4
@@ -95,7 +102,7 @@ def test_a_mistake_ends_its_batch_and_not_the_next(model: Model) -> None:
         for error in wrong:
             raise error
 
-    loop = BatchLoop(on_batch=fail)
+    loop = _loop(on_batch=fail)
     assert all(isinstance(end, ValueError) for end in _run(loop, _job(model), _job(model)))
     assert isinstance(_run(loop, _job(model))[0], np.ndarray)
 
@@ -140,6 +147,44 @@ def test_the_pace_follows_what_is_noted() -> None:
     for _ in range(100):
         pace.note(1, 0.3)
     assert pace.seconds_per_image == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("error", [EngineError("out of memory"), ValueError("a mistake")])
+def test_a_model_that_failed_is_not_known_to_be_quick(model: Model, error: Exception) -> None:
+    class Failing:
+        def logits(self, _: Floats) -> Floats:
+            raise error
+
+    failing = dataclasses.replace(model, engine=Failing())
+    job = _job(failing, quick=True)
+    assert BatchLoop.takes(job)
+    assert isinstance(_run(BatchLoop(), job)[0], Exception)
+    assert not BatchLoop.takes(job)
+
+
+def test_jobs_that_wait_for_a_model_that_turns_slow_are_left_to_threads(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_loop: list[int] = []
+
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir, probe=False)) as (front, runtime):
+            model = runtime.registry.loaded(None)
+            assert model is not None
+            model.pace.seconds_per_image = LONGEST_S / 2
+            loop = _loop(on_batch=in_the_loop.append)
+            monkeypatch.setattr(runtime, "batch_loop", loop)
+            monkeypatch.setattr(model.pace, "note", lambda images, seconds: model.pace.forget())
+            async with asking(front) as client:
+                answers = await asyncio.gather(
+                    *(client.post("/classify", content=pictures.plain((seed, 0, 0))) for seed in range(20))
+                )
+            assert [answer.status_code for answer in answers] == [200] * 20
+            assert runtime.classify_lane.admitted == 0
+
+    asyncio.run(scenario())
+    assert len(in_the_loop) == 1
+    assert in_the_loop[0] < 20
 
 
 def test_a_small_image_needs_no_thread_and_gets_the_same_answer(

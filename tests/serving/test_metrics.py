@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from export.bundle import load_bundle
 from serving.engine_start import start_engine
-from serving.metrics import Metrics
+from serving.metrics import MULTIPROCESS_VARIABLE, Metrics, keep_to_this_server
 from serving.models import Model
 from serving.settings import Settings
+from serving.shared_folder import VARIABLE
 from tests.serving.conftest import ROOT
 
 
@@ -49,3 +53,28 @@ def test_a_model_that_was_released_and_one_that_is_not_refused_any_more_count_as
     assert shown() == (0.0, 1.0)
     metrics.show_models([model], refused=[])
     assert shown() == (1.0, 0.0)
+
+
+def test_servers_on_one_machine_do_not_share_their_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+    for server in ("one", "another"):
+        (tmp_path / server).mkdir()
+        for _ in range(2):
+            # As BentoML sets it for every worker of every server of a user.
+            monkeypatch.setenv(MULTIPROCESS_VARIABLE, str(tmp_path / "everybody"))
+            monkeypatch.setenv(VARIABLE, str(tmp_path / server))
+            keep_to_this_server()
+            folders.append(os.environ[MULTIPROCESS_VARIABLE])
+    assert all(Path(folder).is_dir() for folder in folders)
+    assert folders[0] == folders[1] != folders[2] == folders[3]
+
+
+def test_a_process_that_is_no_worker_writes_no_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(MULTIPROCESS_VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    keep_to_this_server()
+    assert MULTIPROCESS_VARIABLE not in os.environ

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from serving.request_log import GATHERING_S, GatheredLines, JsonLines
+from serving.request_log import GATHERING_S, LOGGER, GatheredLines, JsonLines
+from serving.settings import Settings
+from tests.serving.in_process import started
 
 WAITS = {"may_wait": True}
 
@@ -88,3 +94,35 @@ def test_after_a_loop_that_ended_early_lines_go_on(
     asyncio.run(scenario("second"))
     logger.info("third", extra=WAITS)
     assert sorted(_messages(capsys)) == ["first", "second", "third"]
+
+
+def test_lines_are_written_whole_and_in_writes_that_do_not_mix_with_those_of_another_worker(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append, flush=lambda: None))
+
+    async def scenario() -> None:
+        for length in [100] * 100 + [2 * select.PIPE_BUF] + [100] * 3:
+            logger.info("a" * length, extra=WAITS)
+        logger.info("end")
+
+    asyncio.run(scenario())
+    assert all(piece.endswith("\n") for piece in written)
+    assert all(len(piece) <= select.PIPE_BUF or piece.count("\n") == 1 for piece in written)
+    assert len(written) < 10
+    assert len("".join(written).splitlines()) == 105
+
+
+def test_what_waits_when_a_worker_stops_is_written(
+    models_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir, probe=False)):
+            handler = GatheredLines()
+            handler.setFormatter(JsonLines())
+            monkeypatch.setattr(logging.getLogger(LOGGER), "handlers", [handler])
+            logging.getLogger(LOGGER).info("last", extra=WAITS)
+        assert _messages(capsys)[-1] == "last"
+
+    asyncio.run(scenario())

@@ -1,0 +1,90 @@
+"""Files made of very many parts, and metadata that Pillow would read for long: refused, or never quick."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from serving.image_parts import has_many_parts
+from serving.images import MAX_PARTS, QUICK_PARTS, decode, open_image, open_quick_image
+from serving.problems import Problem
+from tests.serving import pictures
+
+MAX_PIXELS = 1_000_000
+PNG = pictures.encoded(Image.new("RGB", (8, 8)), "PNG")
+JPEG = pictures.encoded(Image.new("RGB", (8, 8)), "JPEG")
+
+
+def _chunk(name: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _early_chunks(count: int) -> bytes:
+    return PNG[:33] + _chunk(b"tEXt", b"a\0") * count + PNG[33:]
+
+
+def _late_chunks(count: int) -> bytes:
+    return PNG[:-12] + _chunk(b"aaAa") * count + PNG[-12:]
+
+
+def _segments(count: int) -> bytes:
+    return JPEG[:2] + b"\xff\xfe\0\2" * count + JPEG[2:]
+
+
+def _fill_bytes(count: int) -> bytes:
+    return JPEG[:2] + b"\xff" * count + JPEG[2:]
+
+
+def _stuffed_bytes(count: int) -> bytes:
+    return JPEG[:2] + b"\xff\0" * count + JPEG[2:]
+
+
+MANY = pytest.mark.parametrize("many", [_early_chunks, _late_chunks, _segments, _fill_bytes, _stuffed_bytes])
+
+
+@MANY
+def test_a_file_of_endless_parts_is_refused(many: object) -> None:
+    assert callable(many)
+    decode(many(100), max_pixels=MAX_PIXELS)
+    with pytest.raises(Problem, match="chunks or segments") as refused:
+        open_image(many(MAX_PARTS), max_pixels=MAX_PIXELS)
+    assert refused.value.code == "image_broken"
+
+
+@MANY
+def test_a_small_file_of_many_parts_is_not_quick(many: object) -> None:
+    assert callable(many)
+    assert open_quick_image(many(1), max_pixels=MAX_PIXELS) is not None
+    assert open_quick_image(many(QUICK_PARTS), max_pixels=MAX_PIXELS) is None
+
+
+def test_parts_are_counted_up_to_the_end_of_the_file() -> None:
+    # IHDR, IDAT and IEND.
+    assert not has_many_parts(PNG, most=3)
+    assert has_many_parts(PNG, most=2)
+    assert not has_many_parts(PNG[:-12], most=3)
+    assert not has_many_parts(JPEG[:20], most=2)
+    assert not has_many_parts(b"RIFF" + bytes(100), most=1)
+
+
+def test_resources_of_an_image_editor_are_not_quick() -> None:
+    resources = b"Photoshop 3.0\0" + (b"8BIM\4\4" + bytes(6)) * 1000
+    data = JPEG[:2] + b"\xff\xed" + struct.pack(">H", len(resources) + 2) + resources + JPEG[2:]
+    decode(data, max_pixels=MAX_PIXELS)
+    assert open_quick_image(data, max_pixels=MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_pillow_reads_no_metadata_of_an_upload(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures.rotated_by_exif(6, kind)
+    # Where a JPEG says nothing of its resolution, Pillow looks for it in the EXIF.
+    data = data.replace(b"JFIF\0\1\1\0", b"JFXX\0\1\1\0")
+
+    def refuse(_: Image.Image) -> None:
+        pytest.fail("Pillow's reader was called")
+
+    monkeypatch.setattr(Image.Image, "getexif", refuse)
+    assert decode(data, max_pixels=MAX_PIXELS).size == (8, 16)

@@ -29,21 +29,29 @@ MODEL = "clead-cifar10"
 MOST_BYTES, MOST_STEPS = 300_000, 60
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, with a profile of its own and a camera that shows a test picture."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Debian's Chromium is."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.skip(f"none of {', '.join(CHROMIUM)} is on PATH")
+    return path
+
+
+# Not for the session: Playwright has an event loop running in this thread for as long as it is used, and then
+# other tests cannot run one.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """Chromium with a profile of its own and a camera that shows a test picture."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as started:
-        one = started.chromium.launch(executable_path=path, args=list(FLAGS))
+        one = started.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield one
         one.close()
 
 
-@pytest.fixture(scope="package")
-def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without keys and with two models: the bundled one, and `colors`, which nobody trained."""
     models = tmp_path_factory.mktemp("models")
     shutil.copytree(ROOT / "models" / MODEL, models / MODEL)
@@ -61,8 +69,8 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield server
 
 
-@pytest.fixture(scope="package")
-def keyed(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+@pytest.fixture(scope="session")
+def keyed(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
     """A server with keys and one model."""
     one = KeyedServer(tmp_path_factory.mktemp("keyed"))
     one.start()

@@ -6,12 +6,11 @@ const ROOT = new URL("../", import.meta.url);
 
 /** The server answered, and said no: a problem of RFC 9457, with what to do next. */
 export class Refusal extends Error {
-  constructor(problem, status, retryAfter = null) {
+  constructor(problem, status) {
     super(problem.detail ?? "");
     Object.assign(this, {
       problem,
       status,
-      retryAfter,
       code: problem.code ?? "",
       title: problem.title ?? `Status ${status}`,
     });
@@ -39,7 +38,7 @@ export function address(path, parameters = {}) {
 
 /** The JSON answer to a GET. */
 export async function get(path) {
-  return (await ask(address(path), {})).json();
+  return askForJson(address(path), {});
 }
 
 /**
@@ -49,7 +48,7 @@ export async function get(path) {
 export async function classify(blob, { model, top = 1000, input = false, signal } = {}) {
   const begun = performance.now();
   const url = address("classify", { model, top, include: input ? "input" : null });
-  const answer = await (await ask(url, { method: "POST", body: blob, headers: typed(blob), signal })).json();
+  const answer = await askForJson(url, { method: "POST", body: blob, headers: typed(blob), signal });
   return {
     model: answer.model,
     prediction: answer.predictions[0],
@@ -87,7 +86,12 @@ async function ask(url, options) {
   const problem = await response.json().catch(() => null);
   // A proxy answers for a server that is gone, and not with a problem of ours.
   if (problem === null && response.status >= 502) throw new Unreachable(`status ${response.status}`);
-  throw new Refusal(problem ?? {}, response.status, response.headers.get("Retry-After"));
+  throw new Refusal(problem ?? {}, response.status);
+}
+
+async function askForJson(url, options) {
+  const response = await ask(url, options);
+  return reached(() => response.json());
 }
 
 async function* events(stream) {

@@ -2,17 +2,20 @@
 
 import { classify, probe, Refusal } from "./api.js";
 import { IMAGES } from "./link.js";
+import { largestChange } from "./pictures.js";
 
 /**
  * Classifies the picture, probes it, and asks the server again about the altered picture.
  *
- * Returns { model, picture, parameters, report, before, after, input, imagesRefused }: `before` and `after` list
- * the classes with their probabilities (`after` is null without an altered picture), `input` is the picture as
- * the model sees it, `imagesRefused` says whether the key may not ask for altered pictures.
+ * Returns { model, picture, chosen, parameters, report, before, after, levels, input, imagesRefused }: `chosen`
+ * is what was chosen, `parameters` all that was sent; `before` and `after` list the classes with their
+ * probabilities, `levels` is the largest change of a value in [0, 255] (`after` and `levels` are null without
+ * an altered picture), `input` is the picture as the model sees it, `imagesRefused` says whether the key may
+ * not ask for altered pictures.
  */
 export async function attack(app, model, { signal, onProgress }) {
-  const { picture } = app;
-  const plain = { model: model.name, deadline_ms: patience(app.settings.deadline_ms), ...app.parameters };
+  const { picture, parameters: chosen } = app;
+  const plain = { model: model.name, deadline_ms: patience(app.settings.deadline_ms), ...chosen };
   const { prediction, input } = await classify(picture.blob, { model: model.name, input: true, signal });
   let parameters = { ...plain, include: IMAGES };
   let report;
@@ -29,7 +32,19 @@ export async function attack(app, model, { signal, onProgress }) {
   const { adversarial } = report.images;
   const after =
     adversarial && (await classify(blobOf(adversarial), { model: model.name, signal })).prediction.top;
-  return { model, picture, parameters, report, before: prediction.top, after, input, imagesRefused };
+  const levels = adversarial && (await largestChange(input, adversarial));
+  return {
+    model,
+    picture,
+    chosen,
+    parameters,
+    report,
+    before: prediction.top,
+    after,
+    levels,
+    input,
+    imagesRefused,
+  };
 }
 
 /** How long the page waits for a report unless told otherwise: it shows progress and can be cancelled. */

@@ -55,7 +55,6 @@ export function compareView(element, app) {
         modelField("second", "The other", app.second, (model) => {
           app.second = model;
           app.set(app.parameters);
-          forget();
         }),
       ),
       h(
@@ -106,10 +105,7 @@ export function compareView(element, app) {
       }
       fill(result, sideBySide(outcomes));
       announce(
-        comparison(
-          outcomes.map((one) => one.report),
-          models,
-        ),
+        comparison(outcomes),
       );
       result.querySelector(".headline").focus({ preventScroll: true });
     } catch (error) {
@@ -133,8 +129,8 @@ export function compareView(element, app) {
     show();
   }
 
-  app.on(["picture", "model", "models"], forget);
-  app.on(["parameters"], show);
+  // Also while it runs: both get the same attack, and what is shown is of the attack that is named.
+  app.on(["picture", "model", "models", "parameters"], forget);
   fill(
     element,
     h(
@@ -161,10 +157,9 @@ export function trainedBadge(model) {
 
 function sideBySide(outcomes) {
   const reports = outcomes.map((one) => one.report);
-  const models = outcomes.map((one) => one.model);
   const end = rulerEnd(reports);
   return [
-    h("h2", { class: "headline", tabindex: -1 }, comparison(reports, models)),
+    h("h2", { class: "headline", tabindex: -1 }, comparison(outcomes)),
     h(
       "p",
       { class: "hint" },

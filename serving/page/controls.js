@@ -14,7 +14,7 @@ const LOSSES = {
 };
 const EVIDENCE = { quick: "quick", full: "full: larger budget, more queries" };
 
-/** { element, write, valid }: the form; it tells the app about every change. */
+/** { element, write }: the form; it tells the app about every change. */
 export function controls(app, { onSubmit }) {
   const { settings } = app;
   const time = { ...settings.deadline_ms, default: patience(settings.deadline_ms) };
@@ -146,8 +146,11 @@ export function controls(app, { onSubmit }) {
       ? values.norm
       : ((app.model && trainedThreat(app.model)?.norm) ?? settings.norms[0]);
     question[values.eps ? 1 : 0].checked = true;
-    for (const control of [eps, maxEps, sigma, samples, ...plain.map(([, one]) => one)])
+    for (const control of [eps, maxEps, sigma, samples, ...plain.map(([, one]) => one)]) {
       control.value = values[control.name] ?? "";
+      // A link may name what is no choice.
+      if (control.selectedIndex < 0) control.value = "";
+    }
     certify.checked = values.certify === "true";
     fillTargets(values.target);
     if (
@@ -183,7 +186,7 @@ export function controls(app, { onSubmit }) {
     changed();
   });
   write(app.parameters);
-  return { element: form, write, valid };
+  return { element: form, write };
 }
 
 function upTo({ default: usual, max }) {

@@ -3,14 +3,25 @@
 import { h } from "./dom.js";
 
 const NAME = "clead-key";
+let asking = null;
 
 /** The key in use, or an empty string. */
 export function currentKey() {
   return sessionStorage.getItem(NAME) ?? "";
 }
 
-/** Asks for a key. Resolves to whether another one is in use now. `reason`: why it is asked for. */
+/**
+ * Asks for a key, once however many requests want one. Resolves to whether another one is in use now. `reason`:
+ * why it is asked for.
+ */
 export function askForKey(reason) {
+  asking ??= dialogFor(reason).finally(() => {
+    asking = null;
+  });
+  return asking;
+}
+
+function dialogFor(reason) {
   return new Promise((resolve) => {
     const input = h("input", {
       type: "password",

@@ -39,27 +39,27 @@ export function readFragment(fragment) {
   };
 }
 
-/** The fragment that restores what is chosen. The fragment of an address is never sent to a server. */
-export function fragmentOf(view, app) {
+/** The fragment that restores what is chosen: { model, second, picture, parameters }, such as an `App`. The fragment of an address is never sent to a server. */
+export function fragmentOf(view, { model, second, picture, parameters: given }) {
   if (view === "models") return "#models";
   const chosen = new URLSearchParams();
-  if (app.model) chosen.set("model", app.model.name);
-  if (view === "compare" && app.second) chosen.set("second", app.second.name);
-  for (const name of PARAMETERS) if (app.parameters[name]) chosen.set(name, app.parameters[name]);
-  if (app.picture?.example) chosen.set("example", app.picture.example);
+  if (model) chosen.set("model", model.name);
+  if (view === "compare" && second) chosen.set("second", second.name);
+  for (const name of PARAMETERS) if (given[name]) chosen.set(name, given[name]);
+  if (picture?.example) chosen.set("example", picture.example);
   const query = chosen.toString().replaceAll("%2F", "/").replaceAll("%2C", ",");
   return `#${view}${query && `?${query}`}`;
 }
 
 /** The command that asks for the same report. A key is not in it: it is read from the variable CLEAD_KEY. */
-export function curlCommand(app, parameters) {
+export function curlCommand(picture, parameters) {
   const url = address("probe", parameters);
-  const example = app.picture.example && address(`ui/${app.picture.name}`);
+  const example = picture.example && address(`ui/${picture.name}`);
   const words = [
     example
       ? `curl -s ${quoted(example)} | curl --data-binary @-`
-      : `curl --data-binary ${quoted(`@${app.picture.name}`)}`,
-    `-H ${quoted(`Content-Type: ${app.picture.blob.type || "application/octet-stream"}`)}`,
+      : `curl --data-binary ${quoted(`@${picture.name}`)}`,
+    `-H ${quoted(`Content-Type: ${picture.blob.type || "application/octet-stream"}`)}`,
     currentKey() && '-H "Authorization: Bearer $CLEAD_KEY"',
     quoted(url),
   ];

@@ -22,22 +22,26 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   part("main").focus();
 });
+part("key").addEventListener("click", async () => {
+  if (await askForKey("This server answers requests with a key only.")) start();
+});
+document.addEventListener("server-back", start);
 start();
 
 async function start() {
   const asked = readFragment(location.hash);
-  if (!built) fill(part("stage"), h("p", { class: "hint" }, "Asking the server what it offers…"));
+  if (!built) fill(part("starting"), h("p", { class: "hint" }, "Asking the server what it offers…"));
   try {
     await app.load();
   } catch (error) {
     if (await keyFor(error)) return start();
-    fill(part("stage"), failure(error, start));
-    document.addEventListener("server-back", start, { once: true });
+    fill(part("starting"), failure(error, start));
     return;
   }
+  part("key").hidden = !app.settings.asks_for_keys;
   if (!app.models.length) {
     fill(
-      part("stage"),
+      part("starting"),
       h(
         "p",
         { class: "notice", role: "alert" },
@@ -48,8 +52,8 @@ async function start() {
     );
     return;
   }
-  if (built) return;
-  build(asked);
+  fill(part("starting"));
+  if (!built) build(asked);
 }
 
 function build(asked) {
@@ -61,17 +65,11 @@ function build(asked) {
   compareView(part("compare-view"), app);
   modelsView(part("models-view"), app);
   built = { place, form };
-  const key = part("key");
-  key.hidden = !app.settings.asks_for_keys;
-  key.addEventListener("click", async () => {
-    if (await askForKey("This server answers requests with a key only.")) start();
-  });
   app.on(["picture"], () => {
     part("intro").classList.toggle("unseen", Boolean(app.picture));
     part("work").classList.toggle("begun", Boolean(app.picture));
   });
   app.on(["picture", "model", "parameters"], () => history.replaceState(null, "", fragmentOf(view, app)));
-  document.addEventListener("server-back", start);
   window.addEventListener("hashchange", follow);
   follow();
 }

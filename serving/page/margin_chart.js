@@ -13,7 +13,7 @@ export function marginChart(outcomes) {
   const reports = outcomes.map((outcome) => ({ ...outcome.report, curve: curveOf(outcome) }));
   const names = outcomes.map((outcome) => outcome.model.name);
   if (!reports.some((report) => report.curve.some((point) => point.eps > 0 && point.margin !== null))) {
-    return h("p", { class: "hint" }, "Nothing was measured before the time was up.");
+    return h("p", { class: "hint" }, "No margin was measured at any size above 0.");
   }
   return h(
     "figure",

@@ -71,7 +71,9 @@ function card(model, app) {
       h(
         "p",
         { class: "hint" },
-        `Measured on ${[...new Set(manifest.metrics.map((one) => one.n))].map((n) => n.toLocaleString("en")).join(" and ")} test images of ${provenance.dataset}${attacked ? `, attacks within ${epsText(attacked.eps, attacked.norm)} (${normSymbol(attacked.norm)})` : ""}.`,
+        !manifest.metrics.length
+          ? "Its manifest holds no figures: it was not measured."
+          : `Measured on ${[...new Set(manifest.metrics.map((one) => one.n))].map((n) => n.toLocaleString("en")).join(" and ")} test images of ${provenance.dataset}${attacked ? `, attacks within ${epsText(attacked.eps, attacked.norm)} (${normSymbol(attacked.norm)})` : ""}.`,
         manifest.evaluation_command && " The command below measures it again.",
       ),
       curve(manifest),

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { aClass, epsText, percent } from "./units.js";
 
 /** The figures of one outcome of `attack`. */
-export function pictures({ report, input: original, imagesRefused }) {
+export function pictures({ report, levels, input: original, imagesRefused }) {
   const { images, prediction } = report;
   if (!images.adversarial) {
     const reason = imagesRefused
@@ -13,10 +13,9 @@ export function pictures({ report, input: original, imagesRefused }) {
       : images.reason;
     return h("p", { class: "hint" }, `There is no altered picture: ${reason}.`);
   }
-  const amplified = h("span", {}, "amplified");
-  amplification(original, images.adversarial).then((text) => {
-    amplified.textContent = text;
-  });
+  const amplified = levels
+    ? `at most ${levels} of 255 levels, amplified ×${Math.round(127.5 / levels)}`
+    : "nothing was changed";
   return h(
     "div",
     { class: "pictures" },
@@ -76,13 +75,12 @@ function blend(original, altered) {
   );
 }
 
-async function amplification(original, altered) {
+/** The largest change of any value between two pictures of one size, in levels of 255. */
+export async function largestChange(original, altered) {
   const [one, other] = await Promise.all([original, altered].map(pixelsOf));
   let most = 0;
   for (let at = 0; at < one.length; at += 1) most = Math.max(most, Math.abs(one[at] - other[at]));
-  return most
-    ? `at most ${most} of 255 levels, amplified ×${Math.round(127.5 / most)}`
-    : "nothing was changed";
+  return most;
 }
 
 async function pixelsOf(url) {

@@ -71,7 +71,7 @@ export function probeView(element, app) {
   }
 
   function show(outcome) {
-    fill(result, h("div", { class: "outcome" }, wholeOutcome(outcome, takeaway(outcome, app))));
+    fill(result, h("div", { class: "outcome" }, wholeOutcome(outcome, takeaway(outcome))));
     const said = verdictOf(outcome);
     announce(`${said.chip}. ${said.headline}`);
     result.querySelector(".headline").focus({ preventScroll: true });

@@ -7,11 +7,8 @@ import { wholeOutcome } from "./outcome.js";
 const STYLES = ["base.css", "results.css", "charts.css"];
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/** The text of the file. `command`: what asks for the same report. */
-export async function reportPage(outcome, command) {
-  const styles = await Promise.all(
-    STYLES.map(async (name) => (await fetch(new URL(name, import.meta.url))).text()),
-  );
+/** The text of the file, made without asking the server. `command`: what asks for the same report. */
+export function reportPage(outcome, command) {
   const { model, report, picture, input, before } = outcome;
   const title = `Probe of ${picture.name}`;
   const page = h(
@@ -25,7 +22,7 @@ export async function reportPage(outcome, command) {
       h("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
       h("meta", { name: "color-scheme", content: "light dark" }),
       h("title", {}, title),
-      h("style", {}, styles.join("\n")),
+      h("style", {}, styles()),
     ),
     h(
       "body",
@@ -47,7 +44,7 @@ export async function reportPage(outcome, command) {
           h("img", { src: input, alt: "The picture as the model sees it", class: "pixels" }),
           classBars(before),
         ),
-        opened(await settled(wholeOutcome(outcome))),
+        withoutControls(h("div", { class: "outcome" }, wholeOutcome(outcome))),
         h("h3", {}, "The same with curl"),
         h("pre", {}, command),
       ),
@@ -56,19 +53,17 @@ export async function reportPage(outcome, command) {
   return `<!doctype html>\n${page.outerHTML}\n`;
 }
 
-/** The elements once what they compute has been written into them, and without what needs a script. */
-async function settled(content) {
-  const holder = h("div", { class: "outcome" }, content);
-  await Promise.all([...holder.querySelectorAll("img")].map((image) => image.decode()));
-  // The caption that names the amplification follows its images.
-  await new Promise((resolve) => {
-    setTimeout(resolve, 50);
-  });
-  holder.querySelectorAll(".blend").forEach((element) => element.remove());
-  return holder;
+/** The rules of the page that the file needs, as text. */
+function styles() {
+  return [...document.styleSheets]
+    .filter(({ href }) => STYLES.some((name) => href.endsWith(`/${name}`)))
+    .flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.cssText))
+    .join("\n");
 }
 
-function opened(holder) {
+/** Without what needs a script, and with everything open. */
+function withoutControls(holder) {
+  holder.querySelectorAll(".blend").forEach((element) => element.remove());
   holder.querySelectorAll("details").forEach((element) => {
     element.open = true;
   });

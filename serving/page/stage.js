@@ -32,6 +32,7 @@ export function stage(element, app) {
     },
     "Camera",
   );
+  let wanted = null;
   hasCamera().then((there) => {
     camera.hidden = !there;
   });
@@ -83,6 +84,7 @@ export function stage(element, app) {
         `“${name}” has ${bytesText(file.size)}; at most ${bytesText(most)} are accepted. Save it smaller.`,
       );
     if (file.size === 0) return refuse(`“${name}” is empty: choose another file.`);
+    wanted = null;
     fill(said);
     app.show({ blob: file, name });
   }
@@ -94,10 +96,15 @@ export function stage(element, app) {
   async function takeExample(name) {
     const example = app.settings.examples.find((one) => one.name === name);
     if (!example) return;
+    wanted = example;
     try {
       const response = await fetch(address(`ui/${example.file}`));
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      const blob = await response.blob();
+      // Another one was chosen in the meantime.
+      if (wanted !== example) return;
       fill(said);
-      app.show({ blob: await response.blob(), name: example.file, example: name });
+      app.show({ blob, name: example.file, example: name });
     } catch (error) {
       fill(
         said,

@@ -8,11 +8,12 @@ import { reportPage } from "./report_page.js";
 const SHOWN_MS = 1800;
 
 /** A row of buttons for one outcome. */
-export function takeaway(outcome, app) {
+export function takeaway(outcome) {
   const { report } = outcome;
   const stem = `${outcome.picture.name.replace(/\.[^.]*$/, "")}-${outcome.model.name}`;
-  const command = curlCommand(app, outcome.parameters);
-  const link = new URL(fragmentOf("probe", app), location.href).href;
+  const command = curlCommand(outcome.picture, outcome.parameters);
+  const { model, picture, chosen } = outcome;
+  const link = new URL(fragmentOf("probe", { model, picture, parameters: chosen }), location.href).href;
   const said = h("div", {});
   return h(
     "div",
@@ -43,7 +44,7 @@ export function takeaway(outcome, app) {
         "button",
         {
           type: "button",
-          onclick: async () => download(`${stem}.html`, await reportPage(outcome, command), "text/html"),
+          onclick: () => download(`${stem}.html`, reportPage(outcome, command), "text/html"),
         },
         "Report (HTML)",
       ),

@@ -90,6 +90,32 @@ def test_a_comparison_can_be_cancelled_and_follows_the_link(visitor: Visitor) ->
     assert button.is_enabled()
 
 
+def test_a_comparison_ends_with_the_attack_that_it_is_about(visitor: Visitor) -> None:
+    visitor.open("#compare?example=bird&steps=60&restarts=12&evidence=full")
+    button = visitor.page.get_by_role("button", name="Compare", exact=True)
+    button.click()
+    visitor.page.wait_for_selector("#compare-view .progress")
+    visitor.page.get_by_role("link", name="Probe", exact=True).click()
+    visitor.page.locator("#p-norm").select_option("l2")
+    visitor.page.get_by_role("link", name="Compare").click()
+
+    assert visitor.page.locator("#compare-view .progress").count() == 0
+    assert "l2" in visitor.text("#compare-view")
+    assert button.is_enabled()
+
+
+def test_without_time_nothing_is_concluded(visitor: Visitor) -> None:
+    visitor.open("#compare?example=horse&deadline_ms=1")
+    visitor.page.wait_for_selector("#compare-view .primary:enabled")
+    visitor.page.get_by_role("button", name="Compare", exact=True).click()
+    visitor.page.wait_for_selector(".two")
+
+    assert visitor.text("#compare-view .headline") == (
+        "No conclusion about either of the two. "
+        "The time was up before every search had ended: allow more of it to compare them."
+    )
+
+
 def test_cards_hold_what_the_manifests_say(visitor: Visitor) -> None:
     manifest = json.loads((ROOT / "models" / MODEL / "1" / "manifest.json").read_text())
     visitor.open("#models")

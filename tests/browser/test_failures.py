@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,11 +52,55 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_only(stranger: Visitor, keyed: 
 
 def test_without_a_key_the_page_says_what_it_lacks(stranger: Visitor) -> None:
     stranger.page.get_by_role("button", name="Cancel").click()
-    notice = stranger.page.wait_for_selector('#stage [role="alert"]')
+    notice = stranger.page.wait_for_selector('#starting [role="alert"]')
 
     assert "A valid API key is needed." in notice.inner_text()
     stranger.page.get_by_role("button", name="Enter a key").click()
     assert stranger.page.wait_for_selector("dialog")
+
+
+def test_a_key_that_is_forgotten_and_given_again_leaves_everything_in_place(
+    stranger: Visitor, keyed: KeyedServer
+) -> None:
+    page = stranger.page
+    _give(stranger, keyed.all)
+    stranger.choose_example("horse")
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget key").click()
+    page.get_by_role("button", name="Cancel").click()
+    notice = page.wait_for_selector('#starting [role="alert"]')
+    assert "A valid API key is needed." in notice.inner_text()
+    page.locator("#starting").get_by_role("button", name="Enter a key").click()
+    _give(stranger, keyed.all)
+    page.locator("#starting .notice").wait_for(state="detached")
+
+    stranger.choose_example("bird")
+
+
+def test_one_dialog_asks_for_the_key_that_several_requests_lack(
+    stranger: Visitor, keyed: KeyedServer
+) -> None:
+    page = stranger.page
+    _give(stranger, keyed.all)
+    stranger.choose_example("horse")
+    page.evaluate("sessionStorage.clear()")
+    with page.expect_response("**/classify?*"), page.expect_response("**/models"):
+        # As after an outage: everything is asked for again, at once.
+        page.evaluate(
+            """() => {
+                const notice = document.createElement("p");
+                notice.className = "notice";
+                document.querySelector(".card-body").append(notice);
+                document.dispatchEvent(new Event("server-back"));
+            }"""
+        )
+    page.wait_for_selector("dialog")
+    page.wait_for_timeout(300)
+
+    assert page.locator("dialog").count() == 1
+    _give(stranger, keyed.all)
+    page.locator("dialog").wait_for(state="detached")
+    stranger.wait_classified()
 
 
 def test_a_key_that_may_not_see_images_gets_the_rest_of_the_report(
@@ -99,6 +144,18 @@ def test_nothing_is_lost_when_the_server_goes_away(stranger: Visitor, keyed: Key
     stranger.page.wait_for_selector(".outcome")
     assert stranger.page.input_value("#p-seed") == "9"
     assert "seed 9" in stranger.text(".outcome > .facts")
+
+
+def test_the_report_can_be_saved_when_the_server_is_gone(visitor: Visitor, tmp_path: Path) -> None:
+    visitor.open("#probe?example=horse&eps=1/255&steps=1&deadline_ms=1")
+    visitor.wait_classified()
+    visitor.probe()
+    visitor.page.context.set_offline(True)
+    file = visitor.download("Report (HTML)", tmp_path).read_text()
+
+    # The style is that of the page, and needs no request.
+    assert ".headline" in file
+    assert "prefers-color-scheme" in file
 
 
 def test_a_server_that_is_full_is_a_sentence_with_a_second_try(visitor: Visitor) -> None:

@@ -165,6 +165,34 @@ def test_certificate_and_every_class_are_shown_when_asked_for(visitor: Visitor) 
     assert rows.count() == 9
 
 
+def test_a_class_to_reach_says_nothing_about_the_others(visitor: Visitor) -> None:
+    visitor.open("#probe?model=colors&example=horse&eps=1/255&steps=5&target=blue")
+    visitor.wait_classified()
+    visitor.probe()
+
+    assert visitor.text(".chip").endswith("Not reached at 1/255")
+    assert visitor.text(".headline") == "No way to a blue was found up to 1/255, the largest size tried."
+    assert "changes the answer" not in visitor.text(".caveat")
+
+
+def test_a_class_that_is_reached_already_takes_no_altered_picture(visitor: Visitor) -> None:
+    visitor.open("#probe?example=horse&eps=1/255&steps=5&target=horse")
+    visitor.wait_classified()
+    visitor.probe()
+
+    assert visitor.text(".headline") == "It already is a horse: nothing has to be changed."
+    assert "altered picture exists" not in visitor.text(".caveat")
+
+
+def test_a_size_of_zero_proves_nothing(visitor: Visitor) -> None:
+    visitor.open("#probe?example=horse&eps=0")
+    visitor.wait_classified()
+    visitor.probe()
+
+    assert "nothing was tried" in visitor.text(".headline")
+    assert "attack steps" not in visitor.text(".caveat")
+
+
 def test_with_the_keyboard_alone(visitor: Visitor) -> None:
     visitor.open()
     visitor.page.keyboard.press("Tab")

@@ -91,6 +91,27 @@ def test_the_link_restores_the_settings_and_an_example(visitor: Visitor) -> None
     assert set(link.partition("?")[2].split("&")) == {"model=clead-cifar10", *chosen.split("&")}
 
 
+def test_the_link_is_of_the_probe_that_is_shown(visitor: Visitor) -> None:
+    visitor.open("#probe?example=deer&eps=1/255&steps=5")
+    visitor.wait_classified()
+    visitor.more_settings({"restarts": "12"})
+    visitor.start_probe()
+    visitor.page.wait_for_selector(".progress")
+    visitor.page.fill("#p-restarts", "3")
+    visitor.page.wait_for_selector("#probe-view .outcome")
+
+    assert "restarts=12&" in visitor.copied("Copy link")
+
+
+def test_what_a_link_names_in_vain_is_left_to_the_server(visitor: Visitor) -> None:
+    hostile = "%3Cimg%20src=x%20onerror=alert(1)%3E"
+    visitor.open(f"#probe?norm={hostile}&loss={hostile}&evidence={hostile}&target={hostile}&model={hostile}")
+    chosen = visitor.page.locator("form select").evaluate_all("(all) => all.map((one) => one.selectedIndex)")
+
+    assert set(chosen) == {0}
+    assert "onerror" not in visitor.page.url
+
+
 def test_the_report_file_stands_alone(done: Visitor, browser: Any, tmp_path: Path) -> None:
     report = done.report(tmp_path)
     file = done.download("Report (HTML)", tmp_path)

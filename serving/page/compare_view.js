@@ -163,7 +163,7 @@ function sideBySide(outcomes) {
     h(
       "p",
       { class: "hint" },
-      "For this picture. Every flip is shown by an example that the model itself was asked about; where none was found, a stronger attack may still find one.",
+      "For this picture. Every flip is shown by an example that the model itself was asked about, so that its size is an upper bound; where none was found, a stronger attack may still find one.",
     ),
     h(
       "div",

@@ -1,5 +1,6 @@
 // The margin against eps: the attack, noise of the same size as the control, the zero line and the crossing.
 
+import { hasAim } from "./app.js";
 import { responsive, scale, ticks } from "./axes.js";
 import { h, s, table } from "./dom.js";
 import { epsText, normSymbol, percent } from "./units.js";
@@ -10,7 +11,11 @@ let charts = 0;
 
 /** The chart of one or two outcomes of `attack`, with its legend. */
 export function marginChart(outcomes) {
-  const reports = outcomes.map((outcome) => ({ ...outcome.report, curve: curveOf(outcome) }));
+  const reports = outcomes.map((outcome) => ({
+    ...outcome.report,
+    curve: curveOf(outcome),
+    aim: hasAim(outcome.model, outcome.parameters),
+  }));
   const names = outcomes.map((outcome) => outcome.model.name);
   if (!reports.some((report) => report.curve.some((point) => point.eps > 0 && point.margin !== null))) {
     return h("p", { class: "hint" }, "No margin was measured at any size above 0.");
@@ -205,7 +210,7 @@ function threat(report, end, x, bottom) {
     s(
       "text",
       { x: x(eps) + (late ? -6 : 6), y: PAD.top + 10, "text-anchor": late ? "end" : "start" },
-      `verdict at ${epsText(eps, norm)}`,
+      `${report.aim ? "verdict at" : "searched up to"} ${epsText(eps, norm)}`,
     ),
   );
 }

@@ -36,7 +36,7 @@ export function reportPage(outcome, command) {
           { class: "facts" },
           h("span", {}, `model ${model.name} version ${model.version}`),
           h("span", {}, `sha256 ${report.model.sha256}`),
-          h("span", {}, new Date().toISOString()),
+          h("span", {}, `saved ${new Date().toISOString()}`),
         ),
         h(
           "div",

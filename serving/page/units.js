@@ -36,11 +36,13 @@ export function epsMeaning(eps, norm, space) {
   return `all changes add up to ${shortened(eps, "up")}, over ${values} values from 0 to 1`;
 }
 
-/** A probability or an accuracy, such as 62% or 0.4%. */
+/** A probability or an accuracy, such as 62% or 0.4%; 0% and 100% only where it is. */
 export function percent(share) {
   const value = 100 * share;
   if (value > 0 && value < 0.1) return "<0.1%";
-  return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)}%`;
+  if (value > 99.9 && value < 100) return ">99.9%";
+  const whole = value === 0 || value === 100 || (value >= 10 && value <= 99);
+  return `${whole ? Math.round(value) : value.toFixed(1)}%`;
 }
 
 /** An accuracy as a model card gives it: one decimal. */

@@ -184,6 +184,14 @@ def test_a_class_that_is_reached_already_takes_no_altered_picture(visitor: Visit
     assert "altered picture exists" not in visitor.text(".caveat")
 
 
+def test_where_a_search_without_an_aim_ends_is_called_no_verdict(visitor: Visitor) -> None:
+    visitor.open("#probe?example=horse&norm=l2&steps=5&max_eps=2")
+    visitor.wait_classified()
+    visitor.probe()
+
+    assert visitor.page.locator(".threat text").text_content() == "searched up to 2"
+
+
 def test_a_size_of_zero_proves_nothing(visitor: Visitor) -> None:
     visitor.open("#probe?example=horse&eps=0")
     visitor.wait_classified()
@@ -191,6 +199,13 @@ def test_a_size_of_zero_proves_nothing(visitor: Visitor) -> None:
 
     assert "nothing was tried" in visitor.text(".headline")
     assert "attack steps" not in visitor.text(".caveat")
+
+
+def test_nothing_is_called_certain_that_is_not(visitor: Visitor) -> None:
+    visitor.open()
+    shown = "import('./units.js').then(({ percent }) => [0, 0.0004, 0.42, 0.993, 0.9996, 1].map(percent))"
+
+    assert visitor.page.evaluate(shown) == ["0%", "<0.1%", "42%", "99.3%", ">99.9%", "100%"]
 
 
 def test_with_the_keyboard_alone(visitor: Visitor) -> None:

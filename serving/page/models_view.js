@@ -13,7 +13,7 @@ const NAMES = {
   noise: "random noise",
   fgsm: "FGSM",
   autoattack: "AutoAttack",
-  worst_case: "worst case",
+  "worst-case": "worst case",
 };
 
 /** Fills the view, and again when the models change. */
@@ -34,7 +34,7 @@ export function modelsView(element, app) {
       ),
       broken(app),
     );
-  app.on(["models"], show);
+  app.on(["models", "model"], show);
   show();
 }
 
@@ -146,7 +146,7 @@ function checks(manifest) {
   if (!manifest.checks.length) return null;
   const failed = manifest.checks.filter((check) => check.passed === false).length;
   const missing = manifest.checks.filter((check) => check.passed === null).length;
-  const summary = `${manifest.checks.length - failed - missing} of ${manifest.checks.length} checks of the evaluation passed${missing ? `, ${missing} not measured` : ""}`;
+  const summary = `${manifest.checks.length - failed - missing} of ${manifest.checks.length} checks of the evaluation passed${failed ? `, ${failed} failed` : ""}${missing ? `, ${missing} not measured` : ""}`;
   const sign = { true: "✓", false: "✕", null: "–" };
   return details(
     summary,

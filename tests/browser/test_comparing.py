@@ -133,6 +133,16 @@ def test_cards_hold_what_the_manifests_say(visitor: Visitor) -> None:
     assert UNTRAINED not in text
 
 
+def test_the_model_in_use_is_marked_after_another_was_chosen(visitor: Visitor) -> None:
+    visitor.open("#probe?example=horse")
+    visitor.wait_classified()
+    visitor.page.select_option("#model", "colors")
+    visitor.page.get_by_role("link", name="Models").click()
+
+    assert "in use here" in visitor.text("#model-colors")
+    assert "in use here" not in visitor.text(f"#model-{MODEL}")
+
+
 def test_the_curve_of_a_card_is_the_sweep_of_its_evaluation(visitor: Visitor) -> None:
     manifest = json.loads((ROOT / "models" / MODEL / "1" / "manifest.json").read_text())
     sweep = next(check["detail"] for check in manifest["checks"] if check["name"] == "monotone_in_eps")

@@ -27,7 +27,6 @@ def page_settings(settings: Settings, *, asks_for_keys: bool, files: Iterable[st
         "upload": {
             "media_types": list(MEDIA_TYPES),
             "max_bytes": settings.max_body_bytes,
-            "max_pixels": settings.max_pixels,
         },
         "norms": list(NORMS),
         "losses": list(LOSSES),

@@ -1,13 +1,14 @@
 // The API key: asked for when the server wants one, kept for this tab only.
 
 import { h } from "./dom.js";
+import { forThisTab } from "./store.js";
 
 const NAME = "clead-key";
 let asking = null;
 
 /** The key in use, or an empty string. */
 export function currentKey() {
-  return sessionStorage.getItem(NAME) ?? "";
+  return forThisTab.getItem(NAME) ?? "";
 }
 
 /**
@@ -35,8 +36,8 @@ function dialogFor(reason) {
     let changed = false;
     const use = (value) => {
       changed = value !== currentKey();
-      if (value) sessionStorage.setItem(NAME, value);
-      else sessionStorage.removeItem(NAME);
+      if (value) forThisTab.setItem(NAME, value);
+      else forThisTab.removeItem(NAME);
       dialog.close();
     };
     const dialog = h(

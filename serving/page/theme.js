@@ -1,6 +1,7 @@
 // Light, dark, or as the system says.
 
 import { announce } from "./dom.js";
+import { forGood } from "./store.js";
 
 const NAME = "clead-theme";
 const ORDER = ["system", "light", "dark"];
@@ -13,11 +14,11 @@ export function themeButton(button) {
     else document.documentElement.dataset.theme = theme;
     button.textContent = SHOWN[theme];
   };
-  let theme = localStorage.getItem(NAME) ?? "system";
+  let theme = forGood.getItem(NAME) ?? "system";
   apply(theme);
   button.addEventListener("click", () => {
     theme = ORDER[(ORDER.indexOf(theme) + 1) % ORDER.length];
-    localStorage.setItem(NAME, theme);
+    forGood.setItem(NAME, theme);
     apply(theme);
     announce(SHOWN[theme]);
   });

@@ -11,6 +11,7 @@ import pytest
 from tests.browser.conftest import visiting
 from tests.browser.keyed_server import KeyedServer
 from tests.browser.visitor import Visitor
+from tests.serving.conftest import Server
 
 
 @pytest.fixture
@@ -176,3 +177,15 @@ def test_a_server_that_is_full_is_a_sentence_with_a_second_try(visitor: Visitor)
     visitor.page.unroute("**/probe?*")
     visitor.page.locator(".result").get_by_role("button", name="Try again").click()
     visitor.page.wait_for_selector(".outcome")
+
+
+def test_a_browser_that_stores_nothing_has_the_page_all_the_same(browser: Any, site: Server) -> None:
+    with visiting(browser, site.url) as one:
+        one.page.add_init_script(
+            "for (const name of ['localStorage', 'sessionStorage'])"
+            " Object.defineProperty(window, name, { get() { throw new DOMException('refused') } });"
+        )
+        one.page.goto(f"{site.url}/ui/")
+        button = one.page.get_by_role("button", name="Theme: system")
+        button.click()
+        assert one.page.get_by_role("button", name="Theme: light").is_visible()

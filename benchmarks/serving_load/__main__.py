@@ -22,6 +22,7 @@ from benchmarks.serving_load.contestants import (
     contestant,
     shared_environment,
 )
+from benchmarks.serving_load.page import write_page
 from benchmarks.serving_load.table import Measured, ceilings, rows
 from benchmarks.serving_load.wrk import Load, load, require_wrk
 from export.bundle import load_bundle, resolve_bundle
@@ -37,20 +38,27 @@ NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]] | None] = MappingProxyType(
 )
 """What `--model` names: a network of `training.networks` and its options; None for the bundled model."""
 READY_SECONDS = 120
+RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> None:
     """Measure, print each round, and the table at the end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_load", description=__doc__)
-    parser.add_argument("image", type=Path, help="a PNG file, posted over and over")
+    parser.add_argument("image", type=Path, nargs="?", help="a PNG file, posted over and over")
     parser.add_argument("--model", choices=tuple(NETWORKS), default=BUNDLED, help="what all servers compute")
     parser.add_argument("--servers", nargs="+", choices=available(), default=available())
     parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--seconds", type=float, default=6.0, help="of load, at each number of connections")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--page", action="store_true", help="only write docs/performance.md from the results")
     add_json_option(parser)
     arguments = parser.parse_args()
+    if arguments.page:
+        write_page(RESULTS, REPOSITORY / "docs")
+        return
+    if arguments.image is None or not arguments.image.is_file():
+        parser.error("a PNG file is needed to be posted")
     check_json_option(arguments, parser)
     require_wrk()
     measured: list[Measured] = []

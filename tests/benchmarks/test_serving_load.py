@@ -18,6 +18,7 @@ from httpx import ASGITransport, AsyncClient
 from PIL import Image
 
 from benchmarks.server_process import Running
+from benchmarks.serving_load.__main__ import RESULTS
 from benchmarks.serving_load.contestants import (
     BARE,
     LITSERVE,
@@ -27,6 +28,7 @@ from benchmarks.serving_load.contestants import (
     contestant,
     shared_environment,
 )
+from benchmarks.serving_load.page import read_measured, write_page
 from benchmarks.serving_load.servers.bare_uvicorn import application
 from benchmarks.serving_load.servers.work import Work
 from benchmarks.serving_load.table import Measured, Row, ceilings, rows
@@ -145,3 +147,25 @@ def test_processor_time_is_that_of_the_process_and_all_below_it() -> None:
         process.stdin.close()
     assert 0.45 < spent < 5.0
     assert Running(seconds_to_ready=0.0, pid=process.pid).cpu_seconds() == 0.0
+
+
+def test_the_page_is_that_of_the_results(tmp_path: Path) -> None:
+    write_page(RESULTS, tmp_path)
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert page == (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
+    for file in RESULTS.glob("*.json"):
+        assert f"## Model: {file.stem}" in page
+        assert sum(load.failed for one in read_measured(file) for load in one.loads) == 0
+
+
+def test_the_page_compares_with_as_many_workers_and_connections(tmp_path: Path) -> None:
+    def one(server: str, per_second: float, p99_ms: float) -> dict[str, Any]:
+        load = {"connections": 16, "per_second": per_second, "median_ms": 1.0, "p99_ms": p99_ms, "failed": 0}
+        return {"round": 0, "server": server, "workers": 2, "loads": [load | {"cpu_ms": 100 / per_second}]}
+
+    results = tmp_path / "results"
+    results.mkdir()
+    figures = [one(OURS, 900.0, 5.0), one(STOCK, 300.0, 50.0), one(BARE, 1000.0, 4.0)]
+    (results / "tiny.json").write_text(json.dumps(figures), encoding="utf-8")
+    write_page(results, tmp_path)
+    assert "| 2 | 16 | 3.0 | 0.90 | 0.10 | 1.11 |" in (tmp_path / "performance.md").read_text("utf-8")

@@ -57,9 +57,9 @@ def main() -> None:
     if arguments.page:
         write_page(RESULTS, REPOSITORY / "docs")
         return
+    check_json_option(arguments, parser)
     if arguments.image is None or not arguments.image.is_file():
         parser.error("a PNG file is needed to be posted")
-    check_json_option(arguments, parser)
     require_wrk()
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -57,10 +57,11 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clean_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's variables without any setting of ours or of BentoML's, and then `settings`."""
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("CLEAD_", "BENTOML_"))
-    }
+    """This process's variables without any setting of ours or of BentoML's, nor what `make test` hands to a
+    `make` below it, and then `settings`.
+    """
+    ours = ("CLEAD_", "BENTOML_", "MAKE", "MFLAGS", "ENVIRONMENTS")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return inherited | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"} | dict(settings)
 
 

@@ -112,8 +112,14 @@ def test_a_second_model_and_a_control_bring_their_figure_and_gates(
     options = ["--attacks", "fgsm", "--transfer-from", second, "--control", second, "--json", data / "e.json"]
     result = _clead("evaluate", run, "--data-dir", data, "--device", "cpu", *options)
     assert result.exit_code == 0, result.output
-    table = [line.split("│")[1].strip() for line in result.stdout.splitlines() if line.startswith("│")]
-    assert table[:4] == ["clean", "fgsm", "transfer", "worst case"]
+    lines = result.stdout.splitlines()
+    rule = next(number for number, line in enumerate(lines) if line.startswith("─"))
+    assert [line.split()[0] for line in lines[rule + 1 : rule + 5]] == [
+        "clean",
+        "fgsm",
+        "transfer",
+        "worst-case",
+    ]
     measured = read_measurement(data / "e.json")
     assert [metric.name for metric in measured.metrics] == ["clean", "fgsm", "transfer", "worst-case"]
     assert {"transfer_is_weaker", "control_breaks"} <= {check.name for check in measured.gates}

@@ -21,8 +21,8 @@ share with the load generator ([wrk](https://github.com/wg/wrk)); every round st
 and request log. *Stock BentoML* is a service with `@bentoml.api` that takes an image, with its defaults but
 for the number of workers; *bare uvicorn* is Starlette with ONNX Runtime and nothing else.
 
-Figures are medians over the rounds (three, unless told otherwise). *CPU* is the processor time of all
-processes of the server for an answer, which other work on the machine changes least."""
+Figures are medians over the rounds. *CPU* is the processor time of all processes of the server for an
+answer, which other work on the machine changes least."""
 
 _HEADINGS = ("server", "workers", "connections", "answers a second", "CPU", "median", "p99", "failed")
 _COMPARED = ("workers", "connections", "rate over stock", "rate over bare", "p99 over stock", "CPU over bare")
@@ -38,11 +38,13 @@ def write_page(results: Path, docs: Path) -> None:
 
 def _section(model: str, measured: Sequence[Measured]) -> Iterator[str]:
     table = list(rows(measured, reference=OURS))
+    rounds = len({one.round for one in measured})
     yield f"## Model: {model}"
     yield (
         f"```sh\n.venv/test/bin/python -m benchmarks.serving_load IMAGE.png --model {model} \\\n"
         f"    --json benchmarks/serving_load/results/{model}.json\n```"
     )
+    yield f"Rounds: {rounds}."
     yield _table(_HEADINGS, (_cells(row) for row in table))
     if compared := list(_compared(table)):
         yield "Ours beside the others with as many workers and connections:"

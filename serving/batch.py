@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines.engine import EngineError
 from serving.models import Model
-from serving.problems import Problem, deadline_exceeded
+from serving.problems import Problem, deadline_exceeded, engine_failed
 
 T = TypeVar("T")
 F = TypeVar("F", Future[Any], asyncio.Future[Any])
@@ -84,9 +84,7 @@ def compute(model: Model, batch: Sequence[tuple[Classification[Any], Floats]]) -
         model.pace.note(len(together), time.perf_counter() - begun)
     except EngineError as error:
         model.pace.forget()
-        failed = Problem(
-            "engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"}
-        )
+        failed = engine_failed()
         failed.__cause__ = error
         return [failed] * len(batch)
     # A mistake, or no memory: the requests of this batch hear of it, and the next batch is computed.

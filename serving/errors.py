@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from engines.engine import EngineError
-from serving.problems import MISTAKE, Problem
+from serving.problems import MISTAKE, Problem, engine_failed
 
 CLIENT_CLOSED_REQUEST = 499
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -21,7 +21,7 @@ def problem_of(error: Exception, scope: Scope, *, paths: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, EngineError):
-        return Problem("engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"})
+        return engine_failed()
     if not isinstance(error, HTTPException) or error.status_code not in _CODES:
         return Problem("internal_error", MISTAKE)
     detail = {

@@ -108,6 +108,11 @@ class Problem(Exception):
         return Response(content, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
+def engine_failed() -> Problem:
+    """The problem of an engine that did not answer; asking again may help."""
+    return Problem("engine_failed", "the engine did not answer: try again", headers={"Retry-After": "1"})
+
+
 def deadline_exceeded(detail: str) -> Problem:
     """The problem of an answer that is not there in time; `detail` says what was waited for."""
     return Problem("deadline_exceeded", f"{detail}: try again later", headers={"Retry-After": "1"})

@@ -10,6 +10,7 @@ import click
 
 from cli import complete
 from cli.commands import Command
+from cli.device import device_option
 from cli.errors import stoppable
 from cli.output_file import check_writable, replace_text
 from cli.subject import Subject, find_subject, load_subject
@@ -98,13 +99,7 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     type=click.IntRange(min=1),
     help="Images attacked at once.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N.",
-    shell_complete=complete.choices("auto", "cpu", "cuda"),
-)
+@device_option
 @click.option(
     "--curve",
     "curve_file",

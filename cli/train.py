@@ -12,6 +12,7 @@ import click
 
 from cli import complete
 from cli.commands import Command
+from cli.device import device_option
 from cli.errors import stoppable
 
 if TYPE_CHECKING:
@@ -41,13 +42,7 @@ if TYPE_CHECKING:
     help="Folder of the run.  [runs/NAME, with the recipe's name]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N.",
-    shell_complete=complete.choices("auto", "cpu", "cuda"),
-)
+@device_option
 @click.option(
     "--set",
     "overrides",

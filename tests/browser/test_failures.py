@@ -156,7 +156,6 @@ def test_the_report_can_be_saved_when_the_server_is_gone(visitor: Visitor, tmp_p
 
     # The style is that of the page, and needs no request.
     assert ".headline" in file
-    assert "prefers-color-scheme" in file
 
 
 def test_a_server_that_is_full_is_a_sentence_with_a_second_try(visitor: Visitor) -> None:

@@ -122,9 +122,14 @@ def test_the_report_file_stands_alone(done: Visitor, browser: Any, tmp_path: Pat
     page.goto(file.as_uri())
     images = page.locator("img").evaluate_all("(all) => all.map((image) => image.naturalWidth)")
     text = page.locator("body").inner_text()
+    grounds = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     context.close()
 
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+    assert len(grounds) == 2
     assert images == [32, 32, 32, 32]
     assert "<script" not in file.read_text()
     assert done.text(".headline") in text

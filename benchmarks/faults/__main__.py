@@ -15,7 +15,7 @@ from benchmarks.faults.fuzzers import FuzzersError, run_fuzzers
 from benchmarks.faults.outcome import Measured, as_json, measured, read_results, write_results
 from benchmarks.faults.page import table_row, write_page
 from benchmarks.faults.target import target
-from benchmarks.serving_load.contestants import REPOSITORY
+from benchmarks.served_models import REPOSITORY
 from export.bundle import BundleError, load_bundle, resolve_bundle
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.serving_load.contestants import REPOSITORY
+from benchmarks.served_models import REPOSITORY
 
 TIMES = "FUZZ_TIMES"
 ACCEPTS: Mapping[str, str] = MappingProxyType(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.clients import Asked, until
+from benchmarks.served_models import REPOSITORY
 from benchmarks.server_process import Running, free_port, running
-from benchmarks.serving_load.contestants import REPOSITORY
 from export.bundle import MANIFEST, load_bundle
 from serving.keys import entry_of, new_key
 

@@ -7,36 +7,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from benchmarks.figures_file import add_json_option, check_json_option, write_figures
+from benchmarks.served_models import REPOSITORY, add_model_option, bundle_path
 from benchmarks.server_process import free_port, running
-from benchmarks.serving_load.contestants import (
-    REPOSITORY,
-    STOCK,
-    available,
-    contestant,
-    shared_environment,
-)
+from benchmarks.serving_load.contestants import STOCK, available, contestant, shared_environment
 from benchmarks.serving_load.page import write_page
 from benchmarks.serving_load.table import Measured, ceilings, rows
 from benchmarks.serving_load.wrk import Load, load, require_wrk
-from export.bundle import load_bundle, resolve_bundle
 
 CEILING_BATCH = 16
-BUNDLED = "bundled"
-NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]] | None] = MappingProxyType(
-    {
-        BUNDLED: None,
-        "tiny": ("compact_resnet", {"widths": [8, 16], "blocks": [1, 1], "stem_stride": 2}),
-        "resnet18": ("resnet18_cifar", {}),
-    }
-)
-"""What `--model` names: a network of `training.networks` and its options; None for the bundled model."""
 READY_SECONDS = 120
 RESULTS = Path(__file__).with_name("results")
 
@@ -45,7 +28,7 @@ def main() -> None:
     """Measure, print each round, and the table at the end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_load", description=__doc__)
     parser.add_argument("image", type=Path, nargs="?", help="a PNG file, posted over and over")
-    parser.add_argument("--model", choices=tuple(NETWORKS), default=BUNDLED, help="what all servers compute")
+    add_model_option(parser)
     parser.add_argument("--servers", nargs="+", choices=available(), default=available())
     parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
@@ -63,25 +46,12 @@ def main() -> None:
     require_wrk()
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:
-        arguments.bundle = _bundle(arguments.model, Path(folder))
+        arguments.bundle = bundle_path(arguments.model, Path(folder))
         for number in range(arguments.rounds):
             for workers in dict.fromkeys(arguments.workers):
                 measured += _round(number, workers, arguments)
     _print_table(measured, reference=STOCK if STOCK in arguments.servers else arguments.servers[0])
     write_figures(arguments, [asdict(one) for one in measured])
-
-
-def _bundle(model: str, folder: Path) -> Path:
-    bundled = load_bundle(resolve_bundle(REPOSITORY / "models", "clead-cifar10"))
-    if (network := NETWORKS[model]) is None:
-        return bundled.path.resolve()
-    # Exporting takes torch, which the bundled model does without.
-    from benchmarks.untrained import untrained_bundle
-
-    name, options = network
-    classes = bundled.manifest.classes
-    bundle = untrained_bundle(folder, name=model, network=name, classes=classes, options=options)
-    return bundle.path.resolve()
 
 
 def _round(number: int, workers: int, arguments: argparse.Namespace) -> Iterator[Measured]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks.serving_load.servers.work import BUNDLE, THREADS, WORKERS
 
-REPOSITORY = Path(__file__).parents[2]
 OURS, STOCK, LITSERVE, BARE = "ours", "stock BentoML", "LitServe", "bare uvicorn"
 _SERVERS = "benchmarks.serving_load.servers"
 _BOUNDARY = "----clead-serving-load"

@@ -17,10 +17,16 @@ wrk.headers["Content-Type"] = "{content_type}"
 file:close()
 done = function(summary, latency, requests)
   local errors = summary.errors
+  local unanswered = errors.connect + errors.read + errors.write + errors.timeout
   io.write(string.format(
-    '\\n{{"requests": %d, "microseconds": %d, "median": %d, "p99": %d, "failed": %d}}\\n',
+    '\\n{{"requests": %d, "microseconds": %d, "median": %d, "p99": %d, "failed": %d, "unanswered": %d}}\\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    errors.status + unanswered, unanswered))
+end
+"""
+_PAUSE = """
+delay = function()
+  return math.random(0, {milliseconds})
 end
 """
 
@@ -29,8 +35,9 @@ end
 class Load:
     """What was measured at one number of connections. Latencies in milliseconds.
 
-    `failed` counts answers other than 2xx and 3xx, and connections and requests that got none; `cpu_ms` is
-    the server's processor time for one answer.
+    `failed` counts answers other than 2xx and 3xx, and connections and requests that got none in time, of
+    which alone there are `unanswered` (None in files that are older than the count); `cpu_ms` is the server's
+    processor time for one answer.
     """
 
     connections: int
@@ -39,6 +46,7 @@ class Load:
     p99_ms: float
     failed: int
     cpu_ms: float | None = None
+    unanswered: int | None = None
 
 
 def require_wrk() -> str:
@@ -55,8 +63,21 @@ def require_wrk() -> str:
     return path
 
 
-def load(url: str, body: bytes, *, content_type: str, connections: int, seconds: float) -> Load:
+def load(
+    url: str,
+    body: bytes,
+    *,
+    content_type: str,
+    connections: int,
+    seconds: float,
+    pause: float = 0.0,
+    timeout: float = 10.0,
+) -> Load:
     """Posts `body` to `url` for some seconds, each connection as soon as it has its answer.
+
+    Args:
+        pause: seconds that a connection waits on average before it asks, evenly spread from 0 to twice that.
+        timeout: seconds after which an answer counts as none.
 
     Raises:
         RuntimeError: wrk failed, or is not installed.
@@ -64,10 +85,17 @@ def load(url: str, body: bytes, *, content_type: str, connections: int, seconds:
     with tempfile.TemporaryDirectory() as folder:
         file, script = Path(folder) / "body", Path(folder) / "post.lua"
         file.write_bytes(body)
-        script.write_text(_SCRIPT.format(body=file, content_type=content_type), encoding="utf-8")
-        command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s"]
+        lua = _SCRIPT.format(body=file, content_type=content_type)
+        if pause:
+            lua += _PAUSE.format(milliseconds=round(2000 * pause))
+        script.write_text(lua, encoding="utf-8")
+        command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", f"{timeout:g}s"]
         result = subprocess.run(
-            [*command, str(script), url], capture_output=True, text=True, check=False, timeout=seconds + 60
+            [*command, "-s", str(script), url],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds + 60,
         )
     if result.returncode:
         raise RuntimeError(f"wrk failed: {result.stderr or result.stdout}")
@@ -86,4 +114,5 @@ def parse(output: str, *, connections: int) -> Load:
         median_ms=found["median"] / 1000,
         p99_ms=found["p99"] / 1000,
         failed=found["failed"],
+        unanswered=found["unanswered"],
     )

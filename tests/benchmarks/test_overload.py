@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import http.server
+import json
 import math
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from benchmarks.overload.__main__ import RESULTS
+from benchmarks.overload.page import write_page
 from benchmarks.overload.sampler import (
     NO_ANSWER,
     Sample,
@@ -18,6 +22,7 @@ from benchmarks.overload.sampler import (
     seconds_to_recovery,
     summary,
 )
+from benchmarks.served_models import REPOSITORY
 from benchmarks.server_process import free_port
 
 
@@ -79,3 +84,37 @@ def test_a_sampler_has_a_sample_of_every_request_that_it_sent(port: int) -> None
 def test_an_answer_that_never_came_has_no_status(port: int) -> None:
     assert post(port, "/x", b"other", timeout=5.0) == 422
     assert post(free_port(), "/x", b"image", timeout=5.0) == NO_ANSWER
+
+
+def test_the_page_is_that_of_the_results(tmp_path: Path) -> None:
+    write_page(RESULTS, tmp_path)
+    page = (tmp_path / "overload.md").read_text(encoding="utf-8")
+    assert page == (REPOSITORY / "docs" / "overload.md").read_text(encoding="utf-8")
+    for file in RESULTS.glob("*.json"):
+        assert f"## Model: {file.stem}" in page
+        assert set(json.loads(file.read_bytes())["flooded"]["statuses"]) <= {"200", "503"}
+
+
+def test_the_page_says_how_many_got_which_answer(tmp_path: Path) -> None:
+    felt = {"statuses": {"0": 1, "200": 1500, "503": 20}, "median_ms": 2.5, "p99_ms": 1234.5}
+    flooded = {
+        "seconds": 60.0,
+        "capacity_per_second": 50.0,
+        "offered_over_capacity": 10.04,
+        "answered_per_second": 40.0,
+        "unanswered": 7,
+        "memory_mib_before": 100.0,
+        "memory_mib_at_the_end": 101.0,
+        "seconds_to_recovery": 0.5,
+    }
+    report = {"idle": felt, "beside_probes": felt | {"p99_over_idle": 1.0}, "flooded": felt | flooded}
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "tiny.json").write_text(json.dumps(report), encoding="utf-8")
+    write_page(results, tmp_path)
+    page = (tmp_path / "overload.md").read_text(encoding="utf-8")
+
+    assert "| flooded | 1,521 | 1,500 | 20 | 1 | 2.5 ms | 1,234.5 ms |" in page
+    assert (
+        "10.0 times a capacity of 50 a second, for 60 s. 40 a second were answered 200; 7 unanswered." in page
+    )

@@ -17,13 +17,13 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 from PIL import Image
 
+from benchmarks.served_models import REPOSITORY
 from benchmarks.server_process import Running
 from benchmarks.serving_load.__main__ import RESULTS
 from benchmarks.serving_load.contestants import (
     BARE,
     LITSERVE,
     OURS,
-    REPOSITORY,
     STOCK,
     contestant,
     shared_environment,
@@ -42,7 +42,7 @@ WRK_OUTPUT = """Running 2s test @ http://127.0.0.1:8000/classify
   1 threads and 4 connections
 Requests/sec:     50.00
 
-{"requests": 100, "microseconds": 2000000, "median": 1500, "p99": 20000, "failed": 10}
+{"requests": 100, "microseconds": 2000000, "median": 1500, "p99": 20000, "failed": 10, "unanswered": 3}
 """
 
 
@@ -99,7 +99,7 @@ def test_every_server_gets_the_image_itself(bundle: Path, png: bytes, name: str)
 
 def test_what_failed_is_no_answer() -> None:
     assert parse(WRK_OUTPUT, connections=4) == Load(
-        connections=4, per_second=45.0, median_ms=1.5, p99_ms=20.0, failed=10
+        connections=4, per_second=45.0, median_ms=1.5, p99_ms=20.0, failed=10, unanswered=3
     )
 
 

@@ -114,10 +114,14 @@ NOT_RUN: Mapping[str, NotRun] = MappingProxyType(
         ".venv/test/bin/python -m benchmarks.faults --page": NotRun(
             because="tests/benchmarks/test_faults.py writes the page", check=checks.benchmark_has_the_options
         ),
-        ".venv/test/bin/python -m benchmarks.serving_load IMAGE.png --model tiny "
-        "--json benchmarks/serving_load/results/tiny.json": NotRun(
-            because="loads servers for minutes", check=checks.benchmark_has_the_options
-        ),
+        **{
+            f".venv/test/bin/python -m benchmarks.{name} IMAGE.png --model {model} "
+            f"--json benchmarks/{name}/results/{model}.json": NotRun(
+                because="loads servers for minutes", check=checks.benchmark_has_the_options
+            )
+            for name in ("serving_load", "overload")
+            for model in ("tiny", "resnet18")
+        },
         "bentoml build": NotRun(
             because="copies all of the checkout; tests/serving/test_bento.py runs it",
             check=checks.bento_is_described,

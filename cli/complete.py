@@ -86,7 +86,7 @@ def targets(context: click.Context) -> Sequence[str]:
 @_completer
 def scopes(context: click.Context) -> Sequence[str]:
     """What a key may be allowed to do."""
-    from serving.keys import SCOPES
+    from serving.access.keys import SCOPES
 
     return SCOPES
 
@@ -106,7 +106,7 @@ def _models_dir(context: click.Context) -> Path:
 def _classes(context: click.Context) -> Sequence[str]:
     from export.bundle import MANIFEST, resolve_bundle
     from export.manifest import parse_manifest
-    from serving.models import default_reference
+    from serving.models.model import default_reference
     from serving.settings import load_settings
 
     folder = _models_dir(context)

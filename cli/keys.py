@@ -13,7 +13,7 @@ from cli import complete
 from cli.commands import HELP, Command
 
 if TYPE_CHECKING:
-    from serving.keys import ApiKey
+    from serving.access.keys import ApiKey
 
 
 @click.group(
@@ -66,7 +66,7 @@ def new(
 
     The key is printed this once and kept nowhere. With --file standard output holds the key alone.
     """
-    from serving.keys import entry_of, new_key, parse_entry
+    from serving.access.keys import entry_of, new_key, parse_entry
 
     key = new_key()
     entry = entry_of(key, name=name, scopes=scopes, rate=rate, burst=burst)
@@ -121,7 +121,7 @@ def list_(*, file: Path | None, as_json: bool) -> None:
 
 def _accepted(file: Path | None) -> list[ApiKey]:
     """The keys of a file, or those of the server's settings."""
-    from serving.keys import KeysError, parse_entry, parse_lines
+    from serving.access.keys import KeysError, parse_entry, parse_lines
     from serving.settings import load_settings
 
     listed: list[ApiKey] = []
@@ -149,7 +149,7 @@ def _described(key: ApiKey) -> dict[str, object]:
 
 
 def _add(file: Path, entry: str) -> None:
-    from serving.keys import KeyRing, parse_entry, parse_lines
+    from serving.access.keys import KeyRing, parse_entry, parse_lines
 
     # Readable by its owner alone.
     file.touch(mode=0o600)
@@ -167,7 +167,7 @@ def _add(file: Path, entry: str) -> None:
 
 
 def _text(content: bytes, file: Path) -> str:
-    from serving.keys import KeysError
+    from serving.access.keys import KeysError
 
     try:
         return content.decode()

@@ -93,7 +93,7 @@ def models(*, model: str | None, models_dir: Path | None, as_json: bool) -> None
 def _default(settings: Any) -> Path | None:
     """The folder of the version that answers by default; None where there is none, or none is chosen."""
     from export.bundle import BundleNotFoundError, resolve_bundle
-    from serving.models import default_reference
+    from serving.models.model import default_reference
 
     try:
         return resolve_bundle(settings.models_dir, default_reference(settings))

@@ -195,9 +195,9 @@ def probe(
         from cli.output_file import check_outputs
         from cli.probe_one import probe_one
         from cli.probe_set.command import Outputs, find_set, labels_of, probe_set
-        from serving.engine_start import start_engine
-        from serving.probe_parameters import probe_request
-        from serving.registry import ModelRegistry
+        from serving.models.engine_start import start_engine
+        from serving.models.registry import ModelRegistry
+        from serving.probing.parameters import probe_request
 
     # What can be refused without a model is refused before one is loaded.
     outputs = Outputs(

@@ -19,9 +19,9 @@ from cli.picture import decoded, picture_console, side_by_side
 from cli.probe_report import print_report
 from cli.progress import progress
 from probes.request import Include, ProbeRequest
-from serving.classification import prepare
-from serving.models import Model
-from serving.probe_job import OnProgress, ProbeJob
+from serving.classifying.classification import prepare
+from serving.models.model import Model
+from serving.probing.job import OnProgress, ProbeJob
 
 
 def probe_one(
@@ -42,7 +42,7 @@ def probe_one(
         picture: whether to draw; None: where the terminal can.
 
     Raises:
-        Problem: as `serving.probe_job.ProbeJob.run`.
+        Problem: as `serving.probing.job.ProbeJob.run`.
         OSError: a file cannot be read or written.
         click.UsageError: a picture is asked for, and the encoding of the terminal has no characters for it.
     """

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving import documentation, model_routes, status_routes
-from serving.classify_route import classify
-from serving.open_inference import open_inference_routes
+from serving import status_routes
+from serving.classifying.route import classify
+from serving.inference.routes import open_inference_routes
+from serving.models import routes as model_routes
+from serving.openapi import routes as documentation
 from serving.page_routes import page_routes
-from serving.probe_route import probe
+from serving.probing.route import probe
 from serving.runtime import Runtime
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]

@@ -15,14 +15,14 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import PUBLIC_WITHOUT_KEYS, is_open, is_public
+from serving.access.access import PUBLIC_WITHOUT_KEYS, is_open, is_public
+from serving.access.audit import open_record, write_record
 from serving.application import Application
-from serving.audit import open_record, write_record
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
+from serving.observing.request_log import LOGGER
+from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem
-from serving.request_log import LOGGER
 from serving.runtime import Runtime
-from serving.tracing import trace_id, trace_of
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from probes.request import LOSSES, MAX_SIGMA, MIN_CERTIFY_SAMPLES, MIN_SIGMA
-from serving.images import MEDIA_TYPES
-from serving.probe_parameters import DEFAULTS, EVIDENCES, NORMS
+from serving.probing.parameters import DEFAULTS, EVIDENCES, NORMS
 from serving.settings import Settings
+from serving.uploads.images import MEDIA_TYPES
 
 EXAMPLE = "example-"
 """What the names of the example images begin with; the rest of the name says what is on them."""

@@ -17,25 +17,25 @@ from typing import Any
 from starlette.requests import Request
 
 from export.bundle import Bundle
-from serving.access import load_access
-from serving.batch import Classification
-from serving.batch_loop import BatchLoop
-from serving.batch_threads import BatchThreads
+from serving.access.access import load_access
+from serving.classifying.batch import Classification
+from serving.classifying.batch_loop import BatchLoop
+from serving.classifying.batch_threads import BatchThreads
 from serving.drain import LOOK_S, Drain
-from serving.engine_start import start_engine
-from serving.images import settle_warnings
 from serving.lanes import Job, JobThreads, Lane, Workers
 from serving.listener import refuse_connections_on_stop
-from serving.metrics import Metrics, forget_dead_workers
-from serving.models import Model
-from serving.probe_processes import ProbeProcesses
+from serving.models.engine_start import start_engine
+from serving.models.model import Model
+from serving.models.registry import ModelRegistry
+from serving.models.verified_bundles import RETRY_S
+from serving.observing.metrics import Metrics, forget_dead_workers
+from serving.observing.refusal_log import RefusalLog
+from serving.observing.request_log import LOGGER, configure_logging, flush_log
+from serving.observing.tracing import Tracing, load_tracing
+from serving.probing.processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
-from serving.refusals import RefusalLog
-from serving.registry import ModelRegistry
-from serving.request_log import LOGGER, configure_logging, flush_log
 from serving.settings import Settings
-from serving.tracing import Tracing, load_tracing
-from serving.verified_bundles import RETRY_S
+from serving.uploads.images import settle_warnings
 
 FOLLOW_S = 1.0
 """Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""

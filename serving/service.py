@@ -11,13 +11,13 @@ from starlette.types import ASGIApp
 
 from engines.engine import EngineError
 from export.bundle import BundleError, load_bundle, resolve_bundle
-from serving.access import check_binding, load_access
+from serving.access.access import check_binding, load_access
 from serving.application import Application
 from serving.drain import end_draining
-from serving.engine_check import check_engine_apart
 from serving.front import Front
-from serving.metrics import keep_to_this_server
-from serving.models import default_reference
+from serving.models.engine_check import check_engine_apart
+from serving.models.model import default_reference
+from serving.observing.metrics import keep_to_this_server
 from serving.runtime import Runtime
 from serving.settings import PREFIX, Settings, SettingsError, load_settings
 from serving.shared_folder import make_shared_folder

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from probes.threat import Norm
-from serving.keys import KeyRing, KeysError, parse_entry
+from serving.access.keys import KeyRing, KeysError, parse_entry
 from serving.settings_names import check_names
 
 PREFIX = "CLEAD_"

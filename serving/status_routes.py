@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.json_answer import JsonAnswer
-from serving.metrics import CONTENT_TYPE
+from serving.observing.metrics import CONTENT_TYPE
 from serving.runtime import runtime_of
 
 

@@ -18,7 +18,7 @@ from benchmarks.faults.clients import Asked, until
 from benchmarks.served_models import REPOSITORY
 from benchmarks.server_process import Running, free_port, running
 from export.bundle import MANIFEST, load_bundle
-from serving.keys import entry_of, new_key
+from serving.access.keys import entry_of, new_key
 
 WORKERS = 2
 BODY_DEADLINE_S = 3.0
@@ -87,7 +87,7 @@ class Target:
 
     def probers(self) -> list[int]:
         """The process ids of the processes that probe."""
-        return [pid for pid in self.process.pids() if "serving.probe_worker" in _command(pid)]
+        return [pid for pid in self.process.pids() if "serving.probing.worker" in _command(pid)]
 
     def version(self, number: str) -> Path:
         """The folder of a version of the model."""

@@ -25,7 +25,7 @@ from cli.probe_set.tables import counted, csv_table, json_document, json_line, p
 from cli.progress import counting
 from cli.terminal import output
 from probes.request import ProbeRequest
-from serving.models import Model
+from serving.models.model import Model
 from serving.problems import Problem
 
 _STANDARD_OUTPUT = Path("-")

@@ -16,12 +16,12 @@ from cli.probe_set.files import Failure, ImageFile, unreadable_file
 from cli.probe_set.result import Pictures, Probed
 from engines.engine import EngineError
 from probes.request import ProbeRequest
-from serving.classification import prepare
-from serving.images import settle_warnings
-from serving.models import Model
-from serving.png import png_data_url
-from serving.probe_job import ProbeJob
+from serving.classifying.classification import prepare
+from serving.models.model import Model
+from serving.probing.job import ProbeJob
 from serving.problems import Problem
+from serving.uploads.images import settle_warnings
+from serving.uploads.png import png_data_url
 
 Stop = Callable[[], bool]
 

@@ -35,8 +35,8 @@ from benchmarks.serving_load.table import Measured, Row, ceilings, rows
 from benchmarks.serving_load.wrk import Load, parse
 from engines.load import EngineOptions, load_engine
 from export.bundle import load_bundle, resolve_bundle
-from serving.classification import predictions, prepare_all
-from serving.models import Model
+from serving.classifying.classification import predictions, prepare_all
+from serving.models.model import Model
 
 WRK_OUTPUT = """Running 2s test @ http://127.0.0.1:8000/classify
   1 threads and 4 connections

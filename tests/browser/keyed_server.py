@@ -8,9 +8,9 @@ from pathlib import Path
 
 import uvicorn
 
+from serving.access.keys import entry_of, new_key
 from serving.application import Application
 from serving.front import Front
-from serving.keys import entry_of, new_key
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving.color_bundle import write_color_bundle

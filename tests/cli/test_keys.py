@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.keys import KeyRing, parse_entry, parse_lines
+from serving.access.keys import KeyRing, parse_entry, parse_lines
 from tests.cli.conftest import Clead
 
 

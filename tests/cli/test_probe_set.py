@@ -17,7 +17,7 @@ from PIL import Image
 
 from cli.probe_set.tables import COLUMNS
 from engines.engine import EngineError
-from serving.probe_job import ProbeJob
+from serving.probing.job import ProbeJob
 from tests.cli.conftest import Clead
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from engines.load import EngineOptions, load_engine
 from export.bundle import load_bundle
 from probes.request import ProbeRequest
 from serving.client import Client
-from serving.models import Model
-from serving.probe_job import ProbeJob
-from serving.probe_process import ProbeProcess
+from serving.models.model import Model
+from serving.probing.job import ProbeJob
+from serving.probing.process import ProbeProcess
 from serving.settings import Settings
 from tests.serving import pictures
 from tests.serving.asking import ask

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from serving.access import SCOPED_PATHS, Access, check_binding, is_public, load_access, scope_of
+from serving.access.access import SCOPED_PATHS, Access, check_binding, is_public, load_access, scope_of
+from serving.access.buckets import Buckets
+from serving.access.keys import Scope
+from serving.access.keys_watch import WatchedKeys
 from serving.application import Application, routes
-from serving.buckets import Buckets
 from serving.front import Front
-from serving.keys import Scope
-from serving.keys_watch import WatchedKeys
 from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.settings import Settings, SettingsError

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.access.keys import entry_of, new_key
 from serving.client import Client, ServerProblem
-from serving.keys import entry_of, new_key
 from tests.serving import pictures
 from tests.serving.asking import ask, form
 from tests.serving.conftest import Server, running_server

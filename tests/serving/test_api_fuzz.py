@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from serving.images import MEDIA_TYPES
-from serving.keys import entry_of, new_key
-from serving.openapi import openapi_document
+from serving.access.keys import entry_of, new_key
+from serving.openapi.document import openapi_document
 from serving.settings import Settings
+from serving.uploads.images import MEDIA_TYPES
 from tests.serving import pictures
 from tests.serving.conftest import Server, running_server
 

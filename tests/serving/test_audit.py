@@ -17,8 +17,8 @@ from starlette.types import Message, Scope
 from engines.engine import EngineError
 from serving.application import Application
 from serving.front import Front
-from serving.probe_processes import ProbeProcesses
-from serving.request_log import JsonLines
+from serving.observing.request_log import JsonLines
+from serving.probing.processes import ProbeProcesses
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures

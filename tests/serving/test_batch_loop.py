@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from engines.engine import EngineError
-from serving.batch import MOST_JOBS, Classification, Floats
-from serving.batch_loop import LONGEST_S, BatchLoop
-from serving.models import Model
-from serving.pace import Pace
+from serving.classifying.batch import MOST_JOBS, Classification, Floats
+from serving.classifying.batch_loop import LONGEST_S, BatchLoop
+from serving.models.model import Model
+from serving.models.pace import Pace
 from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.settings import Settings

@@ -16,9 +16,9 @@ import pytest
 from engines.engine import EngineError
 from engines.onnx_runtime import OnnxRuntimeEngine
 from export.bundle import load_bundle
-from serving.batch import MOST_JOBS, Classification, Floats, compute
-from serving.batch_threads import GATHERING_S, BatchThreads
-from serving.models import Model
+from serving.classifying.batch import MOST_JOBS, Classification, Floats, compute
+from serving.classifying.batch_threads import GATHERING_S, BatchThreads
+from serving.models.model import Model
 from serving.problems import Problem
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.buckets import IDENTITY_BYTES, Buckets
-from serving.quota import Quota
+from serving.access.buckets import IDENTITY_BYTES, Buckets
+from serving.access.quota import Quota
 from tests.serving.conftest import ROOT
 
 ALICE, BOB = b"a" * IDENTITY_BYTES, b"b" * IDENTITY_BYTES
@@ -18,8 +18,8 @@ QUOTA = Quota(requests=1, period_s=3600, burst=100)
 DRAW_ALL = """
 import sys
 from pathlib import Path
-from serving.buckets import Buckets
-from serving.quota import Quota
+from serving.access.buckets import Buckets
+from serving.access.quota import Quota
 buckets, quota = Buckets(Path(sys.argv[1])), Quota(requests=1, period_s=3600, burst=10000)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -28,8 +28,8 @@ print(sum(buckets.draw(b"a" * 16, quota).wait == 0 for _ in range(10000)))
 DIE_WITH_THE_LOCK = """
 import fcntl, os, signal, sys
 from pathlib import Path
-from serving import buckets
-from serving.quota import Quota
+from serving.access import buckets
+from serving.access.quota import Quota
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 held = buckets.Buckets(Path(sys.argv[1]), clock=die)

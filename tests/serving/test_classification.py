@@ -8,8 +8,8 @@ import pytest
 
 from engines.onnx_runtime import OnnxRuntimeEngine
 from export.bundle import load_bundle
-from serving.classification import predictions, prepare_all
-from serving.models import Model
+from serving.classifying.classification import predictions, prepare_all
+from serving.models.model import Model
 from serving.problems import Problem
 from tests.serving import pictures
 

@@ -13,8 +13,8 @@ import pytest
 from engines.engine import Engine, EngineInfo
 from export.bundle import Bundle
 from serving import runtime as runtime_module
-from serving.engine_start import start_engine
-from serving.request_log import LOGGER
+from serving.models.engine_start import start_engine
+from serving.observing.request_log import LOGGER
 from serving.settings import Settings
 from tests.serving.color_bundle import write_color_bundle
 from tests.serving.in_process import asking, started

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.frames import read_frame, write_frame
+from serving.probing.frames import read_frame, write_frame
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from starlette.types import Message, Scope
 from engines.engine import EngineError
 from serving.application import Application
 from serving.front import Front
-from serving.models import Model
-from serving.request_log import LOGGER, JsonLines
+from serving.models.model import Model
+from serving.observing.request_log import LOGGER, JsonLines
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures

@@ -15,8 +15,8 @@ from PIL import Image
 
 from engines.preprocess import model_input
 from export.bundle import InputSpec
-from serving.images import decode, settle_warnings
 from serving.problems import KINDS, Problem
+from serving.uploads.images import decode, settle_warnings
 from tests.serving import pictures
 from tests.serving.asking import ask
 from tests.serving.conftest import Server

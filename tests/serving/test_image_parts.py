@@ -8,9 +8,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from serving.image_parts import has_many_parts
-from serving.images import MAX_PARTS, QUICK_PARTS, decode, open_image, open_quick_image
 from serving.problems import Problem
+from serving.uploads.image_parts import has_many_parts
+from serving.uploads.images import MAX_PARTS, QUICK_PARTS, decode, open_image, open_quick_image
 from tests.serving import pictures
 
 MAX_PIXELS = 1_000_000

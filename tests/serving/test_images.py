@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from serving.images import QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, decode, open_quick_image, to_rgb
 from serving.problems import Problem
+from serving.uploads.images import QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, decode, open_quick_image, to_rgb
 from tests.serving import pictures
 
 MAX_PIXELS = 1_000_000

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from export.manifest import InputSpec
-from serving.inference_request import InferenceRequest, read_inference_request
+from serving.inference.request import InferenceRequest, read_inference_request
 from serving.problems import Problem
 
 SPEC = InputSpec(height=2, width=3, resize=3)

@@ -7,8 +7,17 @@ import hmac
 
 import pytest
 
-from serving.keys import PREFIX, SCOPES, KeyRing, KeysError, entry_of, new_key, parse_entry, parse_lines
-from serving.quota import Quota
+from serving.access.keys import (
+    PREFIX,
+    SCOPES,
+    KeyRing,
+    KeysError,
+    entry_of,
+    new_key,
+    parse_entry,
+    parse_lines,
+)
+from serving.access.quota import Quota
 
 KEY = "s3cret"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()

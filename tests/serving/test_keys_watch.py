@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import keys_watch
-from serving.keys import KeysError
-from serving.keys_watch import WatchedKeys
+from serving.access import keys_watch
+from serving.access.keys import KeysError
+from serving.access.keys_watch import WatchedKeys
 
 
 def _entry(key: str) -> str:

@@ -16,8 +16,8 @@ import pytest
 from engines.engine import Engine, EngineError
 from export.bundle import Bundle
 from export.triton_repository import write_triton_repository
+from serving.models.registry import ModelRegistry
 from serving.problems import Problem
-from serving.registry import ModelRegistry
 from serving.settings import Settings
 from tests.engines.triton_server import Behaviour, triton_server
 from tests.serving import pictures

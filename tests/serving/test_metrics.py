@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from export.bundle import load_bundle
-from serving.engine_start import start_engine
-from serving.metrics import MULTIPROCESS_VARIABLE, Metrics, keep_to_this_server
-from serving.models import Model
+from serving.models.engine_start import start_engine
+from serving.models.model import Model
+from serving.observing.metrics import MULTIPROCESS_VARIABLE, Metrics, keep_to_this_server
 from serving.settings import Settings
 from serving.shared_folder import VARIABLE
 from tests.serving.conftest import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.bundle import MANIFEST, BundleNotFoundError
-from serving.models import default_reference
+from serving.models.model import default_reference
 from serving.settings import Settings
 from tests.serving.color_bundle import write_color_bundle
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
 
 from export.bundle import load_bundle
-from serving.open_inference import open_inference_routes
+from serving.inference.routes import open_inference_routes
 from tests.serving.asking import Reply, ask
 from tests.serving.color_bundle import CLASSES, SIDE
 from tests.serving.conftest import Server

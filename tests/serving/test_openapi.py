@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from serving.application import routes
-from serving.body import IMAGE_PART, MULTIPART, RAW_TYPES
-from serving.inference_request import LENGTH_HEADER
-from serving.openapi import openapi_document
+from serving.inference.request import LENGTH_HEADER
+from serving.openapi.document import openapi_document
 from serving.parameters import CLASSIFY_PARAMETERS
-from serving.probe_parameters import PROBE_PARAMETERS
+from serving.probing.parameters import PROBE_PARAMETERS
 from serving.problems import KINDS
 from serving.settings import Settings
+from serving.uploads.body import IMAGE_PART, MULTIPART, RAW_TYPES
 
 DOCUMENT: dict[str, Any] = openapi_document(Settings(), version="1")
 HTTP_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text()

@@ -12,7 +12,7 @@ from export.bundle import Manifest, load_bundle
 from probes.cost import most
 from probes.request import ProbeRequest
 from serving.parameters import classify_parameters
-from serving.probe_parameters import (
+from serving.probing.parameters import (
     PROBE_PARAMETERS,
     collect_probe_parameters,
     probe_deadline_s,

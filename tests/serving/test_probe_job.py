@@ -12,8 +12,8 @@ from engines.engine import Floats
 from engines.onnx_runtime import OnnxRuntimeEngine
 from export.bundle import load_bundle
 from probes.request import ProbeRequest
-from serving.models import Model
-from serving.probe_job import ProbeJob
+from serving.models.model import Model
+from serving.probing.job import ProbeJob
 from serving.problems import Problem
 from tests.serving import pictures
 

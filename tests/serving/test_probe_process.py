@@ -15,8 +15,8 @@ import pytest
 
 from export.bundle import GRADIENT
 from probes.request import ProbeRequest
-from serving.probe_job import ProbeJob
-from serving.probe_process import ProbeProcess
+from serving.probing.job import ProbeJob
+from serving.probing.process import ProbeProcess
 from serving.problems import Problem
 from serving.settings import Settings
 from tests.serving import pictures

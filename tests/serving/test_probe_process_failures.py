@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from probes.request import ProbeRequest
-from serving import probe_process
-from serving.frames import write_frame
-from serving.probe_job import ProbeJob
-from serving.probe_process import ProbeProcess
-from serving.probe_processes import ProbeProcesses
+from serving.probing import process as probe_process
+from serving.probing.frames import write_frame
+from serving.probing.job import ProbeJob
+from serving.probing.process import ProbeProcess
+from serving.probing.processes import ProbeProcesses
 from serving.problems import Problem
 from serving.settings import Settings
 from tests.serving import pictures
@@ -167,7 +167,7 @@ def test_a_stopped_process_and_a_large_upload_do_not_hold_the_thread(
 
 def test_it_ignores_signals_meant_for_the_worker_and_ends_when_the_worker_does(models_dir: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "serving.probe_worker"],
+        [sys.executable, "-m", "serving.probing.worker"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -204,7 +204,7 @@ def test_a_server_survives_the_death_of_its_prober(server: Server) -> None:
 
     assert probe() == 200
     found = subprocess.run(
-        ["pgrep", "-f", "serving.probe_worker"], capture_output=True, text=True, check=True
+        ["pgrep", "-f", "serving.probing.worker"], capture_output=True, text=True, check=True
     )
     ours = [
         int(pid)

@@ -18,7 +18,7 @@ from starlette.types import Message, Scope
 
 from serving.application import Application
 from serving.front import Front
-from serving.probe_processes import ProbeProcesses
+from serving.probing.processes import ProbeProcesses
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
@@ -78,7 +78,7 @@ def test_a_reader_that_stops_reading_stops_the_attack_and_frees_its_place(
             await asyncio.Event().wait()
 
     monkeypatch.setattr(ProbeProcesses, "run", attack)
-    monkeypatch.setattr("serving.probe_route.SEND_S", 0.05)
+    monkeypatch.setattr("serving.probing.route.SEND_S", 0.05)
 
     _stream(models_dir, send)
     assert stopped.is_set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 
+from serving.observing.request_log import JsonLines
 from serving.parameters import invalid
-from serving.request_log import JsonLines
 
 SURROGATE = "\ud800"
 """What a form field named `+2AA-` becomes in a multipart body that says its charset is UTF-7."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.quota import Quota, draw, parse_quota, seconds
+from serving.access.quota import Quota, draw, parse_quota, seconds
 
 SECOND = 1_000_000_000
 NOW = 1000 * SECOND

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.refusals import RefusalLog
-from serving.request_log import LOGGER
+from serving.observing.refusal_log import RefusalLog
+from serving.observing.request_log import LOGGER
 from serving.settings import Settings
 from tests.serving import pictures
 from tests.serving.in_process import asking, started

@@ -15,9 +15,9 @@ import pytest
 from engines.engine import Engine, EngineError
 from engines.load import EngineOptions, load_engine
 from export.bundle import GRADIENT, MANIFEST, Bundle
-from serving.models import Model
+from serving.models.model import Model
+from serving.models.registry import ModelRegistry
 from serving.problems import Problem
-from serving.registry import ModelRegistry
 from serving.settings import Settings
 from tests.serving.color_bundle import write_color_bundle
 
@@ -144,7 +144,7 @@ def test_a_copy_under_way_is_neither_taken_nor_refused(tmp_path: Path) -> None:
 def test_a_version_whose_engine_does_not_start_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.registry.RETRY_S", 0.0)
+    monkeypatch.setattr("serving.models.registry.RETRY_S", 0.0)
     tried = []
 
     def start(bundle: Bundle) -> Engine:
@@ -218,7 +218,7 @@ def test_other_files_under_the_same_number_replace_the_model_only_when_they_are_
 def test_the_default_model_goes_on_answering_whatever_happens_to_the_folder(
     default: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.registry.RESOLVED_FOR_S", 0.0)
+    monkeypatch.setattr("serving.models.registry.RESOLVED_FOR_S", 0.0)
     models = tmp_path / "models"
     registry = _serving(models, default_model=default)
     write_color_bundle(models, name="other")

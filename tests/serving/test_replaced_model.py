@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from probes.request import ProbeRequest
-from serving.models import Model
-from serving.probe_job import ProbeJob
+from serving.models.model import Model
+from serving.probing.job import ProbeJob
 from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.settings import Settings

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving.request_log import GATHERING_S, LOGGER, GatheredLines, JsonLines
+from serving.observing.request_log import GATHERING_S, LOGGER, GatheredLines, JsonLines
 from serving.settings import Settings
 from tests.serving.in_process import started
 

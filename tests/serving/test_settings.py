@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.access import is_public
+from serving.access.access import is_public
 from serving.settings import PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from serving.observing.tracing import Tracing, load_tracing, trace_id
 from serving.settings import Settings
-from serving.tracing import Tracing, load_tracing, trace_id
 from tests.serving import pictures
 from tests.serving.in_process import asking, started
 

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from engines.preprocess import model_input
 from export.manifest import InputSpec
-from serving.images import decode
+from serving.uploads.images import decode
 from tests.serving import pictures
 from training.data import images as images_module
 from training.data import sources

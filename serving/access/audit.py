@@ -1,0 +1,62 @@
+"""What is put on record about every probe: who asked, what was attacked, what came of it. Never an image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Scope
+
+from probes.request import ProbeRequest
+from serving.observing.request_log import LOGGER
+
+AUDITED = ("POST", "/probe")
+_LOG = logging.getLogger(f"{LOGGER}.audit")
+
+
+@dataclass(slots=True, kw_only=True)
+class ProbeRecord:
+    """What is known about one probe so far. `status` is how a stream ended, whose status line went ahead."""
+
+    threat: Mapping[str, Any] | None = None
+    include: tuple[str, ...] = ()
+    verdict: str | None = None
+    status: int | None = None
+
+    def asked(self, request: ProbeRequest) -> None:
+        """Takes down what is to be attacked."""
+        self.threat = {"norm": request.norm, "eps": max(request.eps) if request.eps else None}
+        self.include = tuple(sorted(request.include))
+
+    def answered(self, report: Mapping[str, Any]) -> None:
+        """Takes down what came of it."""
+        self.threat, self.verdict = report["threat"], report["verdict"]
+
+
+def open_record(scope: Scope) -> None:
+    """Gives a request to probe a record, for the handler to fill in (`request.state.audit`)."""
+    if (scope["method"], scope["path"]) == AUDITED:
+        scope["state"]["audit"] = ProbeRecord()
+
+
+def write_record(scope: Scope, *, status: int, seconds: float) -> None:
+    """Writes the audit line of a request that has a record; called once, however the request ended."""
+    state = scope["state"]
+    record: ProbeRecord | None = state.get("audit")
+    if record is None:
+        return
+    key, client = state.get("key"), scope.get("client")
+    fields = {
+        "request_id": state["request_id"],
+        "key": key.name if key else None,
+        "client": client[0] if client else None,
+        "model_sha256": state.get("model", {}).get("sha256"),
+        "threat": record.threat,
+        "include": record.include,
+        "verdict": record.verdict,
+        "status": record.status or status,
+        "milliseconds": round(seconds * 1000, 2),
+    }
+    _LOG.info("audit", extra={"fields": fields})

@@ -1,0 +1,1 @@
+"""/classify: batches, in the event loop or in threads, and the route."""

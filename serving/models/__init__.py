@@ -1,0 +1,1 @@
+"""Bundles found, checked, loaded and followed while the server runs."""

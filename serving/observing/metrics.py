@@ -1,0 +1,144 @@
+"""Prometheus metrics: requests, lanes, models and probes, summed over all workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serving.models.model import Model
+from serving.shared_folder import shared_folder
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one worker. All workers write into one folder, which `exposition` sums."""
+
+    def __init__(self) -> None:
+        self._shown: set[Gauge] = set()
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "clead_requests", "Answers by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "clead_request_seconds", "Time to the end of the answer.", ["route"],
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.shed = Counter(
+            "clead_shed", "Requests refused because a lane was full.", ["lane"], registry=self.registry
+        )
+        self.refused = Counter(
+            "clead_refused", "Requests refused before their body was read, by problem.", ["code"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.keys_file_fault = Gauge(
+            "clead_keys_file_fault", "1 while the keys file cannot be used: the earlier keys hold.",
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.occupied = Gauge(
+            "clead_lane_occupied", "Requests that hold a place in a lane.", ["lane"],
+            multiprocess_mode="livesum", registry=self.registry,
+        )  # fmt: skip
+        self.waited = Histogram(
+            "clead_lane_wait_seconds", "Time from a job's queueing to its beginning.", ["lane"],
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.batch_jobs = Histogram(
+            "clead_batch_requests", "Classifications computed as one batch.",
+            buckets=(1, 2, 4, 8, 16, 32), registry=self.registry,
+        )  # fmt: skip
+        self.images = Counter("clead_images", "Images classified.", registry=self.registry)
+        self.probe_processes_ended = Counter(
+            "clead_probe_processes_replaced", "Processes for probes that died or hung and were replaced.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.verdicts = Counter(
+            "clead_probe_verdicts", "Probes by verdict.", ["verdict"], registry=self.registry
+        )
+        self.gradients = Counter(
+            "clead_probe_gradient_evaluations", "Gradients computed for probes.", registry=self.registry
+        )
+        self.model = Gauge(
+            "clead_model_info", "1 for each model in memory, 0 for one that was.",
+            ["name", "version", "sha256"],
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.engine = Gauge(
+            "clead_engine_info", "1 for the engine that runs a model, 0 once it has ended.",
+            ["model", "engine", "provider", "device", "version", "unused_gpu"],
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.refused_version = Gauge(
+            "clead_model_refused", "1 for a version in the models folder that is not served, else 0.",
+            ["model"], multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+        self.draining = Gauge(
+            "clead_draining", "1 once the server is about to stop.",
+            multiprocess_mode="livemax", registry=self.registry,
+        )  # fmt: skip
+
+    def show_models(self, loaded: Iterable[Model], *, refused: Iterable[str]) -> None:
+        """Says which models are in memory and what runs them, and which `name/version` are refused."""
+        shown = {self.refused_version.labels(model=ref) for ref in refused}
+        for model in loaded:
+            identity, info = model.identity, model.info
+            shown.add(self.model.labels(**identity))
+            shown.add(
+                self.engine.labels(
+                    model=f"{identity['name']}/{identity['version']}",
+                    engine=info.engine,
+                    provider=info.provider,
+                    device=info.device,
+                    version=info.version,
+                    unused_gpu=str(info.unused_gpu).lower(),
+                )
+            )
+        # Removing a label is not possible where several processes write.
+        for gauge in self._shown - shown:
+            gauge.set(0)
+        for gauge in shown - self._shown:
+            gauge.set(1)
+        self._shown = shown
+
+    def exposition(self) -> bytes:
+        """The metrics of all workers in Prometheus' text format."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self.registry)
+        collected = CollectorRegistry()
+        MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
+        return generate_latest(collected)
+
+
+def keep_to_this_server() -> None:
+    """Has this worker write its metrics where no other server does; call it before there are any.
+
+    BentoML gives one folder to all servers of a user, and empties it whenever one of them starts.
+    """
+    if MULTIPROCESS_VARIABLE in os.environ and (folder := shared_folder()) is not None:
+        own = folder / "metrics"
+        own.mkdir(exist_ok=True)
+        os.environ[MULTIPROCESS_VARIABLE] = str(own)
+
+
+def forget_dead_workers() -> None:
+    """Removes the gauges of workers that ended without a goodbye, so that they are not counted any more."""
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    if folder is None:
+        return
+    for path in Path(folder).glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

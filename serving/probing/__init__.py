@@ -1,0 +1,1 @@
+"""/probe: its parameters, the processes that attack, and the route."""

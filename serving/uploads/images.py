@@ -1,0 +1,168 @@
+"""Uploaded bytes to an RGB image: PNG, JPEG and WebP, in bounded memory, or a clear problem.
+
+Formats are recognised by content, whatever the request called them, and nothing but the three decoders is
+ever tried (Pillow's advice for untrusted files).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from engines.rgb import upright_rgb
+from serving.problems import Problem
+from serving.uploads.image_parts import JPEG, PNG, START_OF_SCAN, has_many_parts
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+ACCEPTED = "PNG, JPEG or WebP"
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
+# Each scan of a progressive JPEG passes over the whole image again; cameras and encoders write about ten.
+# Thousands fit into a small file and would keep a decoder busy for minutes.
+MAX_JPEG_SCANS = 100
+MAX_JPEG_SEGMENTS = 2000
+# Encoders write chunks of a PNG's pixels of some thousand bytes.
+MAX_PARTS = 10_000
+QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, QUICK_PARTS = 16 * 1024, 96 * 96, 12, 32
+_END_OF_IMAGE = b"\xff\xd9"
+_SLOW_METADATA = (b"zTXt", b"iTXt", b"iCCP", b"8BIM")
+# Two bytes that begin a segment or end the image. Compressed data between segments holds no such pair.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG of which nothing but the first picture is read."""
+
+    def _read_dpi_from_exif(self) -> None:
+        # Copies out all that the EXIF points at, many gigabytes if its entries overlap; nobody asks for it.
+        pass
+
+
+def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
+    """The first frame of an uploaded image, upright, in 8-bit RGB: `open_image` and `to_rgb`."""
+    return to_rgb(open_image(data, max_pixels=max_pixels), shorter_side=shorter_side)
+
+
+def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
+    """An uploaded image whose header has been read, and nothing of its pixels.
+
+    Args:
+        data: the file.
+        max_pixels: images with more (width x height) are refused.
+
+    Raises:
+        Problem: empty_body, unsupported_image, image_too_large or image_broken.
+    """
+    if not data:
+        raise Problem("empty_body", f"send the bytes of an image: {ACCEPTED}")
+    image = _open(data)
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise Problem(
+            "image_too_large",
+            f"the image has {image.width} x {image.height} = {pixels} pixels; "
+            f"at most {max_pixels} are accepted: make it smaller",
+            limit=max_pixels,
+        )
+    return image
+
+
+def open_quick_image(data: bytes, *, max_pixels: int) -> Image.Image | None:
+    """The opened image, if `to_rgb` is certain to take well under a millisecond; else None, also for what
+    cannot be opened.
+    """
+    if len(data) > QUICK_BYTES or data.count(START_OF_SCAN) > QUICK_SCANS:
+        return None
+    # Opening an image unpacks what these hold, and that may be much.
+    if any(kind in data for kind in _SLOW_METADATA) or has_many_parts(data, most=QUICK_PARTS):
+        return None
+    try:
+        return open_image(data, max_pixels=min(max_pixels, QUICK_PIXELS))
+    except Problem:
+        return None
+
+
+def to_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:
+    """The first frame of an opened image, upright, in 8-bit RGB.
+
+    `engines.rgb.upright_rgb` says how other modes become RGB, and what `shorter_side` does.
+
+    Raises:
+        Problem: image_broken.
+    """
+    try:
+        return upright_rgb(image, shorter_side=shorter_side)
+    # Hostile files raise anything; each of it means that this file cannot be decoded.
+    except Exception as error:
+        raise _broken() from error
+
+
+def settle_warnings() -> None:
+    """For this process: Pillow's warning about huge images is an error; those on metadata are silent."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def _open(data: bytes) -> Image.Image:
+    # Looked at first, because Pillow loads its forty other decoders before it says that none of these fits.
+    if not _has_signature(data):
+        raise Problem(
+            "unsupported_image",
+            f"the bytes are not an image of an accepted format; send {ACCEPTED}",
+            accepted=list(MEDIA_TYPES),
+        )
+    if data.startswith(JPEG) and _has_many_scans(data):
+        raise Problem(
+            "image_broken",
+            f"the JPEG has more than {MAX_JPEG_SCANS} scans or {MAX_JPEG_SEGMENTS} segments: save it again "
+            "with an ordinary encoder",
+            limit=MAX_JPEG_SCANS,
+        )
+    if has_many_parts(data, most=MAX_PARTS):
+        raise Problem(
+            "image_broken",
+            f"the file has more than {MAX_PARTS} chunks or segments: save the image again with an ordinary "
+            "encoder",
+            limit=MAX_PARTS,
+        )
+    try:
+        if data.startswith(JPEG):
+            return _Jpeg(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Problem(
+            "image_too_large", f"the image has too many pixels to be opened safely: {error}"
+        ) from error
+    except Exception as error:
+        raise _broken() from error
+
+
+def _has_many_scans(jpeg: bytes) -> bool:
+    # Counting the bytes is fast and never too low. But what a camera hides in a segment, or appends after the
+    # image (a film, a second picture), may hold them by chance: then the segments are walked through.
+    if jpeg.count(START_OF_SCAN) <= MAX_JPEG_SCANS:
+        return False
+    scans, position = 0, 0
+    for _ in range(MAX_JPEG_SEGMENTS):
+        found = _JPEG_MARKER.search(jpeg, position)
+        if found is None or found[0] == _END_OF_IMAGE:
+            return scans > MAX_JPEG_SCANS
+        scans += found[0] == START_OF_SCAN
+        length = int.from_bytes(jpeg[found.end() : found.end() + 2])
+        position = found.end() + max(2, length)
+    return True
+
+
+def _has_signature(data: bytes) -> bool:
+    return data.startswith((PNG, JPEG)) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+
+
+def _broken() -> Problem:
+    return Problem(
+        "image_broken",
+        f"the image is truncated or damaged and cannot be decoded; send a complete {ACCEPTED}",
+        accepted=list(MEDIA_TYPES),
+    )

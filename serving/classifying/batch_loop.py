@@ -14,8 +14,8 @@ from serving.models.model import Model
 _Waiting: TypeAlias = Waiting[asyncio.Future[Any]]
 
 LONGEST_S = 0.002
-"""The loop is kept from everything else for about so long: a batch that would take longer is cut short, and a
-model that takes longer for one image is not computed here."""
+"""A batch keeps the loop from everything else for about so long: one that would take longer is cut short, and
+a model that takes longer for one image is not computed here."""
 
 
 class TurnedSlowError(Exception):
@@ -24,6 +24,8 @@ class TurnedSlowError(Exception):
 
 class BatchLoop:
     """Takes what has come in one turn of the event loop as one batch, in that loop.
+
+    Where a turn takes long, with hundreds of requests that are refused, it takes batches for as long.
 
     Args:
         on_batch: told the number of jobs of each batch.
@@ -41,6 +43,7 @@ class BatchLoop:
         self._on_wait = on_wait
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._asked = 0.0
 
     @staticmethod
     def takes(job: Classification[Any]) -> bool:
@@ -54,14 +57,28 @@ class BatchLoop:
             Problem: what it ends with.
             TurnedSlowError: it was not computed, for the model has become slow, or has failed, meanwhile.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if not self._waiting:
-            loop.call_soon(self._compute)
+            self._ask_for_a_turn()
         self._waiting.append(Waiting(job, future, self._clock()))
         return await future
 
+    def _ask_for_a_turn(self) -> None:
+        self._asked = self._clock()
+        asyncio.get_running_loop().call_soon(self._compute)
+
     def _compute(self) -> None:
+        begun = self._clock()
+        # As long as everything else has had since: one batch a turn is next to nothing in a flood.
+        until = begun + max(LONGEST_S, begun - self._asked)
+        while self._waiting:
+            self._compute_batch()
+            if self._clock() >= until:
+                break
+        if self._waiting:
+            self._ask_for_a_turn()
+
+    def _compute_batch(self) -> None:
         taken: list[_Waiting] = []
         try:
             self._compute_some(taken)
@@ -70,8 +87,6 @@ class BatchLoop:
             for one in taken:
                 if not one.future.done():
                     one.future.set_exception(error)
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._compute)
 
     def _compute_some(self, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with the first job; `taken` holds who waits for it."""

@@ -83,6 +83,32 @@ def test_a_batch_is_bounded_by_what_the_model_takes(model: Model) -> None:
     assert max(sizes) <= MOST_JOBS
 
 
+@pytest.mark.parametrize(("elsewhere", "computed"), [(0.0, 1), (4 * LONGEST_S, 4)])
+def test_what_waits_gets_as_long_a_turn_as_everything_else(
+    model: Model, elsewhere: float, computed: int
+) -> None:
+    now = 0.0
+    sizes: list[int] = []
+
+    def images() -> Floats:
+        nonlocal now
+        now += LONGEST_S
+        return _images(model, 0)
+
+    async def scenario() -> None:
+        nonlocal now
+        loop = BatchLoop(on_batch=sizes.append, clock=lambda: now)
+        jobs = [asyncio.ensure_future(loop.run(_job(model, images=images))) for _ in range(8)]
+        await asyncio.sleep(0)
+        now += elsewhere
+        await asyncio.sleep(0)
+        assert sum(sizes) == computed
+        await asyncio.gather(*jobs)
+
+    asyncio.run(scenario())
+    assert sum(sizes) == 8
+
+
 def test_an_error_belongs_to_its_job(model: Model) -> None:
     def broken() -> Floats:
         raise Problem("image_broken", "broken")

@@ -5,6 +5,8 @@ SHELL := /bin/sh
 
 GPU ?= 0
 ENVIRONMENTS ?= .venv
+# That tests run in. Those of one file share servers and models, and stay together.
+PROCESSES ?= 2
 
 # Where to serve, if not where the settings say. HOST counts only on make's own command line: shells export a variable
 # of that name that holds the machine's.
@@ -37,7 +39,7 @@ help:
 	@echo 'make clean          remove environments and caches'
 	@echo
 	@echo 'Variables: HOST, PORT, PYTHON (3.11 or newer), ENVIRONMENTS (where environments are made: .venv),'
-	@echo '           PYTEST_OPTIONS'
+	@echo '           PROCESSES (that tests run in: 2), PYTEST_OPTIONS'
 
 serve: $(SERVE)/$(STAMP)
 	@exec $(SERVE)/bin/clead serve $(ADDRESS)
@@ -45,7 +47,7 @@ serve: $(SERVE)/$(STAMP)
 environment: $(TEST)/$(STAMP)
 
 test: check
-	$(TEST)/bin/python -m pytest $(PYTEST_OPTIONS)
+	$(TEST)/bin/python -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_OPTIONS)
 
 check: $(TEST)/$(STAMP)
 	$(TEST)/bin/ruff check .

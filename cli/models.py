@@ -52,7 +52,9 @@ class Listed:
 
 _WIDE = 80
 """Columns of a terminal that shows the whole table."""
-_FROM_MANIFEST = ("classes", "architecture", "input", "threat", "provenance", "metrics", "checks")
+_NAMES = 13
+"""Columns for the names of what is told about a model."""
+_FROM_MANIFEST = ("classes", "architecture", "input", "threat", "provenance", "metrics", "curve", "checks")
 
 
 @click.command(
@@ -181,14 +183,12 @@ def _lowest(accuracies: Iterable[float]) -> str:
 
 def _print_model(bundle: Bundle, console: Console) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from cli.tables import checks_table, figures_table, print_tables
 
     manifest, provenance = bundle.manifest, bundle.manifest.provenance
     spec = manifest.input
-    facts = Table.grid(padding=(0, 2))
-    for name, value in {
+    facts = {
         "folder": str(bundle.path),
         "sha256": bundle.sha256,
         "size": f"{_size(manifest) / 1e6:.1f} MB in {len(manifest.files)} files, all verified",
@@ -199,10 +199,11 @@ def _print_model(bundle: Bundle, console: Console) -> None:
         "trained on": f"{provenance.dataset}, seed {provenance.seed}, code {provenance.commit[:12]}",
         "created": provenance.created,
         "measured by": manifest.evaluation_command or "nothing yet: clead evaluate, then clead export",
-    }.items():
-        facts.add_row(f"[dim]{name}[/]", escape(value))
+    }
     console.print(f"{manifest.name}/{manifest.version}", style="bold")
-    console.print(facts)
+    for name, value in facts.items():
+        # The terminal breaks long lines itself, so that paths and commands can be copied whole.
+        console.print(f"[dim]{name:<{_NAMES}}[/]{escape(value)}", soft_wrap=True, highlight=False)
     print_tables(
         console,
         *([figures_table(manifest.metrics)] if manifest.metrics else []),

@@ -170,6 +170,7 @@ def export_network(
         description = description.model_copy(
             update={
                 "metrics": measurement.metrics,
+                "curve": measurement.curve,
                 "checks": measurement.gates,
                 "evaluation_command": measurement.command(description.name),
             }

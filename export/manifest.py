@@ -8,6 +8,7 @@ neither torch nor onnx.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -112,6 +113,30 @@ class Metric(Record):
         return self
 
 
+class CurvePoint(Record):
+    """Accuracy at one eps: the shares of images that the attack and noise of the same size left standing."""
+
+    eps: Annotated[float, Field(ge=0)]
+    attacked: Annotated[float, Field(ge=0, le=1)]
+    noise: Annotated[float, Field(ge=0, le=1)]
+
+
+class Curve(Record):
+    """Accuracy on `n` test images over eps, from 0 (no attack) upwards, each eps attacked afresh."""
+
+    attack: Text
+    norm: Norm
+    n: Annotated[int, Field(ge=1)]
+    points: Annotated[tuple[CurvePoint, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        sizes = [point.eps for point in self.points]
+        if sizes[0] != 0 or any(size >= following for size, following in pairwise(sizes)):
+            raise ValueError(f"points are at eps {sizes}: they begin at 0 and ascend")
+        return self
+
+
 class Check(Record):
     """One check that would expose a misleading figure. `passed` is null where it was not measured."""
 
@@ -141,6 +166,8 @@ class Description(Record):
     """Null for a model that was trained without perturbations."""
     provenance: Provenance
     metrics: tuple[Metric, ...]
+    curve: Curve | None = None
+    """Of the same evaluation; null where it was not measured."""
     checks: tuple[Check, ...]
     """Of the metrics, by the same evaluation; none where there are no metrics."""
     evaluation_command: str

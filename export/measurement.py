@@ -8,11 +8,20 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from export.manifest import BundleError, Check, Metric, Record, Text, ThreatSpec
+from export.manifest import BundleError, Check, Curve, CurvePoint, Metric, Record, Text, ThreatSpec
 
 
 class _Figure(Metric):
     model_config = ConfigDict(extra="ignore")
+
+
+class _CurvePoint(CurvePoint):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Curve(Curve):
+    # Without the intervals, which follow from n.
+    points: Annotated[tuple[_CurvePoint, ...], Field(min_length=2)]
 
 
 class Measurement(Record):
@@ -28,6 +37,7 @@ class Measurement(Record):
     worst_case: _Figure | None = None
     """Over all attacks that were run, image by image."""
     gates: Annotated[tuple[Check, ...], Field(min_length=1)]
+    curve: _Curve | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -44,6 +54,8 @@ class Measurement(Record):
             words += ["--transfer-from", "OTHER"]
         if attacks:
             words += ["--norm", str(attacks[0].norm), "--eps", repr(attacks[0].eps)]
+        if self.curve is not None:
+            words += ["--curve", "curve.png"]
         return shlex.join(words)
 
     def check_subject(self, *, weights_sha256: str, dataset: str, threat: ThreatSpec) -> None:

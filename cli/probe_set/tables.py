@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 from rich.console import Console
@@ -75,7 +78,10 @@ def json_document(result: SetResult, setup: Setup) -> str:
 def print_table(result: SetResult, setup: Setup, console: Console) -> None:
     """A line for each image, and what can be said about all of them."""
     if result.probed:
-        print_tables(console, _rows(result, setup))
+        folder = common_folder(probed.name for probed in result.probed)
+        print_tables(console, _rows(result, setup, folder))
+        if folder != PurePath():
+            console.print(f"Files in {folder}", highlight=False, markup=False, soft_wrap=True)
         for line in summary(result, setup):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for failure in result.failures:
@@ -103,13 +109,22 @@ def summary(result: SetResult, setup: Setup) -> list[str]:
     return lines
 
 
+def common_folder(names: Iterable[str]) -> PurePath:
+    """The folder that all of some files lie in or below; the present one where they share none."""
+    try:
+        return PurePath(os.path.commonpath([PurePath(name).parent for name in names]))
+    # Some names are absolute, others are not.
+    except ValueError:
+        return PurePath()
+
+
 def counted(n: int, noun: str) -> str:
     """1 image, 2 images."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _rows(result: SetResult, setup: Setup) -> Table:
-    """File names may break into lines; everything else stays whole."""
+def _rows(result: SetResult, setup: Setup, folder: PurePath) -> Table:
+    """Names, as they are below `folder`, may break into lines; everything else stays whole."""
     doubted = any(probed.failed_checks for probed in result.probed)
     table = plain_table()
     table.add_column("file", overflow="fold")
@@ -123,7 +138,7 @@ def _rows(result: SetResult, setup: Setup) -> Table:
         report = probed.report
         norm = report["threat"]["norm"]
         table.add_row(
-            escape(probed.name),
+            escape(probed.name if folder == PurePath() else str(PurePath(probed.name).relative_to(folder))),
             escape(report["prediction"]["label"]),
             *([escape(probed.label or "")] if setup.labelled else []),
             f"[{STYLES[probed.verdict]}]{probed.verdict}[/]",

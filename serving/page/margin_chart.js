@@ -1,9 +1,9 @@
 // The margin against eps: the attack, noise of the same size as the control, the zero line and the crossing.
 
 import { hasAim } from "./app.js";
-import { responsive, scale, ticks } from "./axes.js";
+import { axes, mark, responsive, scale, through, ticks } from "./axes.js";
 import { h, s, table } from "./dom.js";
-import { epsText, normSymbol, percent } from "./units.js";
+import { epsText, percent } from "./units.js";
 
 const HEIGHT = 280;
 const PAD = { left: 44, right: 16, top: 26, bottom: 40 };
@@ -120,7 +120,9 @@ function draw(reports, names, width) {
       width: width - PAD.left - PAD.right,
       height: y(bottom) - y(0),
     }),
-    axes(norm, end, bottom, top, x, y, width),
+    axes({ norm, end, rows: margins(bottom, top), x, y, width, height: HEIGHT, pad: PAD }),
+    s("text", { x: 6, y: 13 }, "margin, in logits"),
+    s("text", { class: "note", x: PAD.left + 6, y: y(bottom) - 6 }, "below zero: another answer"),
     threat(nearest(reports), end, x, y(bottom)),
     s(
       "g",
@@ -131,44 +133,18 @@ function draw(reports, names, width) {
   );
 }
 
-function axes(norm, end, bottom, top, x, y, width) {
-  const unit = norm === "linf" ? 255 : 1;
-  return s(
-    "g",
-    { class: "axes" },
-    ticks(bottom, top, 5).map((value) =>
-      s(
-        "g",
-        {},
-        s("line", {
-          class: value === 0 ? "zero" : "gridline",
-          x1: PAD.left,
-          x2: width - PAD.right,
-          y1: y(value),
-          y2: y(value),
-        }),
-        s("text", { x: PAD.left - 7, y: y(value) + 4, "text-anchor": "end" }, String(value)),
-      ),
-    ),
-    ticks(0, end * unit, width < 420 ? 4 : 8).map((value) =>
-      s("text", { x: x(value / unit), y: HEIGHT - PAD.bottom + 17, "text-anchor": "middle" }, String(value)),
-    ),
-    s(
-      "text",
-      { x: width - PAD.right, y: HEIGHT - 5, "text-anchor": "end" },
-      `size of the change, eps (${normSymbol(norm)}${norm === "linf" ? ", in 1/255" : ""})`,
-    ),
-    s("text", { x: 6, y: 13 }, "margin, in logits"),
-    s("text", { class: "note", x: PAD.left + 6, y: y(bottom) - 6 }, "below zero: another answer"),
-  );
+function margins(bottom, top) {
+  return ticks(bottom, top, 5).map((value) => [value, String(value)]);
 }
 
 function lines(report, index, x, y) {
   const path = (key) => {
     const known = report.curve.filter((point) => point[key] !== null);
-    return known
-      .map((point, at) => `${at ? "L" : "M"}${x(point.eps).toFixed(1)} ${y(point[key]).toFixed(1)}`)
-      .join("");
+    return through(
+      known.map((point) => [point.eps, point[key]]),
+      x,
+      y,
+    );
   };
   return s(
     "g",
@@ -245,14 +221,6 @@ function legend(reports, names) {
         h("li", {}, mark(index, "noise"), `${of}random noise of the same size`),
       ];
     }),
-  );
-}
-
-function mark(index, kind) {
-  return s(
-    "svg",
-    { class: `mark series series-${index}`, width: 28, height: 10, "aria-hidden": "true" },
-    s("path", { class: kind, d: "M1 5H27" }),
   );
 }
 

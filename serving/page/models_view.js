@@ -2,7 +2,7 @@
 
 import { address } from "./api.js";
 import { isStandard } from "./app.js";
-import { accuracyChart, accuracyCurve } from "./accuracy_chart.js";
+import { accuracyChart } from "./accuracy_chart.js";
 import { placed } from "./bars.js";
 import { trainedBadge } from "./compare_view.js";
 import { details, download, fill, h, table } from "./dom.js";
@@ -121,8 +121,7 @@ function attackName(name) {
   return steps ? `PGD, ${steps} steps, ${restarts} restarts` : (NAMES[name] ?? name);
 }
 
-function curve(manifest) {
-  const found = accuracyCurve(manifest);
+function curve({ curve: found }) {
   if (!found) return null;
   return [
     h("h3", {}, "Accuracy against the size of the change"),
@@ -131,11 +130,12 @@ function curve(manifest) {
       "The same in numbers",
       {},
       table(
-        "Accuracy under PGD by size",
-        ["eps", "accuracy"],
-        found.points.map(([eps, accuracy]) => [
+        `Accuracy on ${found.n.toLocaleString("en")} test images by size`,
+        ["eps", found.attack.toUpperCase(), "noise"],
+        found.points.map(({ eps, attacked, noise }) => [
           eps === 0 ? "0 (no attack)" : epsText(eps, found.norm),
-          accuracyText(accuracy),
+          accuracyText(attacked),
+          accuracyText(noise),
         ]),
       ),
     ),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from engines.preprocess import model_input
-from export.bundle import InputSpec, load_bundle
+from export.bundle import InputSpec, load_bundle, resolve_bundle
 from tests.browser.conftest import MODEL, visiting
 from tests.browser.visitor import Visitor
 from tests.serving.color_bundle import SIDE
@@ -143,13 +143,14 @@ def test_the_model_in_use_is_marked_after_another_was_chosen(visitor: Visitor) -
     assert "in use here" not in visitor.text(f"#model-{MODEL}")
 
 
-def test_the_curve_of_a_card_is_the_sweep_of_its_evaluation(visitor: Visitor) -> None:
-    manifest = json.loads((ROOT / "models" / MODEL / "1" / "manifest.json").read_text())
-    sweep = next(check["detail"] for check in manifest["checks"] if check["name"] == "monotone_in_eps")
+def test_the_curve_of_a_card_is_that_of_its_evaluation(visitor: Visitor) -> None:
+    curve = load_bundle(resolve_bundle(ROOT / "models", MODEL)).manifest.curve
+    assert curve is not None
     visitor.open("#models")
     visitor.page.locator(f"#model-{MODEL} summary", has_text="The same in numbers").click()
     rows = visitor.page.locator(f"#model-{MODEL} table").first.locator("tbody tr").all_inner_texts()
 
-    assert [row.split("\t")[1] for row in rows[1:]] == re.findall(r"[\d.]+%", sweep)
-    assert rows[0].split("\t")[1] == f"{100 * manifest['metrics'][0]['accuracy']:.1f}%"
+    assert [row.split("\t")[1:] for row in rows] == [
+        [f"{100 * point.attacked:.1f}%", f"{100 * point.noise:.1f}%"] for point in curve.points
+    ]
     assert visitor.page.locator("#model-colors .chart").count() == 0

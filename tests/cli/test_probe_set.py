@@ -34,7 +34,12 @@ def test_the_table_for_people_has_a_line_for_each_image(
     result = clead("probe", colours, "--models-dir", color_models, *EPS)
 
     assert result.exit_code == 0, result.output
-    assert [result.stdout.count(f"{name}.png") for name in "abc"] == [1, 1, 1]
+    assert [line.split()[0] for line in result.stdout.splitlines() if ".png" in line] == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+    assert f"Files in {colours}\n" in result.stdout
     assert "66.7% flipped, 33.3% attacked in vain (no proof), 0.0% undecided" in result.stdout
     assert "the model's own answer" in result.stdout
 

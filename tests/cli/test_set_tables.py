@@ -1,4 +1,4 @@
-"""The CSV table of a set: safe to open in a spreadsheet, with everything that was asked for."""
+"""The tables of a set: CSV safe to open in a spreadsheet, with everything that was asked for; short names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 
 from cli.probe_set.result import Probed, SetResult
-from cli.probe_set.tables import csv_table
+from cli.probe_set.tables import common_folder, csv_table
 from tests.cli.conftest import Clead
 
 EPS = ("--eps", "4/255,8/255,15/255", "--steps", "5", "--restarts", "1")
@@ -82,3 +82,17 @@ def test_at_eps_0_nothing_is_said_to_have_been_attacked(
 
     assert "100.0% not flipped, as nothing was changed" in result.stdout
     assert "in vain" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        (["/a/b/1.png", "/a/b/2.png"], "/a/b"),
+        (["/a/b/1.png", "/a/c/d/2.png"], "/a"),
+        (["b/1.png", "b/2.png"], "b"),
+        (["1.png", "b/2.png"], "."),
+        (["/a/1.png", "a/2.png"], "."),
+    ],
+)
+def test_the_folder_that_files_share(names: list[str], folder: str) -> None:
+    assert common_folder(names) == PurePath(folder)

@@ -31,6 +31,7 @@ from export.rebuild import rebuild_module
 from probes.classifier import Gradient
 from tests.export.linear_bundle import rewrite
 from tests.export.networks import spec
+from tests.export.test_manifest import CURVE
 from training.checkpoint import Progress, module_tensors, write_checkpoint
 from training.data.sources import open_images
 from training.networks import build_network
@@ -129,7 +130,7 @@ def measured(bundle: Bundle, **changes: object) -> Measurement:
 
 def test_exporting_from_itself(exported: Export, models: Path) -> None:
     """A new version with the same weights, graphs and sample, and with figures measured since."""
-    measurement = measured(exported.bundle)
+    measurement = measured(exported.bundle, curve=CURVE)
     again = export_bundle(exported.bundle, models / "small", measurement=measurement).bundle
     assert again.manifest.version == "2"
     assert again.manifest.metrics == (
@@ -137,8 +138,11 @@ def test_exporting_from_itself(exported: Export, models: Path) -> None:
         Metric(name="pgd-50-10", accuracy=0.5, n=1000, norm="linf", eps=EPS),
     )
     assert again.manifest.checks == measurement.gates
+    assert again.manifest.curve is not None
+    assert again.manifest.curve.model_dump(mode="json") == CURVE
     command = (
-        f"clead evaluate small --data-dir DIR --n 1000 --seed 7 --attacks pgd-50-10 --norm linf --eps {EPS!r}"
+        "clead evaluate small --data-dir DIR --n 1000 --seed 7 --attacks pgd-50-10 --norm linf "
+        f"--eps {EPS!r} --curve curve.png"
     )
     assert again.manifest.evaluation_command == command
     assert again.manifest.provenance == exported.bundle.manifest.provenance

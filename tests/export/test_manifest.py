@@ -15,6 +15,17 @@ ENTRY = {"sha256": "0" * 64, "bytes": 1}
 FILES = ("classifier.onnx", "gradient.onnx", "weights.safetensors", "sample.safetensors", "MODEL_CARD.md")
 
 
+CURVE: dict[str, Any] = {
+    "attack": "pgd-50",
+    "norm": "linf",
+    "n": 100,
+    "points": [
+        {"eps": 0.0, "attacked": 0.9, "noise": 0.9},
+        {"eps": 0.1, "attacked": 0.2, "noise": 0.8},
+    ],
+}
+
+
 def manifest_fields() -> dict[str, Any]:
     return {
         **linear_description().model_dump(mode="json", by_alias=True),
@@ -32,7 +43,14 @@ def test_round_trip() -> None:
     assert json.loads(serialize_manifest(manifest)) == manifest_fields()
 
 
-@pytest.mark.parametrize("field", sorted(set(manifest_fields()) - {"schema", "interface"}))
+def test_a_curve_may_be_missing() -> None:
+    fields = manifest_fields()
+    assert parse(fields | {"curve": CURVE}).curve is not None
+    del fields["curve"]
+    assert parse(fields).curve is None
+
+
+@pytest.mark.parametrize("field", sorted(set(manifest_fields()) - {"schema", "interface", "curve"}))
 def test_missing_field_is_named(field: str) -> None:
     fields = manifest_fields()
     del fields[field]
@@ -70,6 +88,10 @@ def test_a_model_without_threat_is_measured_under_the_usual_one() -> None:
         (("provenance", "created"), "yesterday"),
         (("metrics",), [{"name": "clean", "accuracy": 1.2, "n": 10}]),
         (("metrics",), [{"name": "pgd", "accuracy": 0.2, "n": 10, "norm": "linf"}]),
+        (("curve",), CURVE | {"points": CURVE["points"][:1]}),
+        (("curve",), CURVE | {"points": CURVE["points"][::-1]}),
+        (("curve",), CURVE | {"points": [point | {"eps": 0.1} for point in CURVE["points"]]}),
+        (("curve",), CURVE | {"points": [point | {"noise": 1.1} for point in CURVE["points"]]}),
         (("files", "classifier.onnx", "sha256"), "xyz"),
         (("files", "../outside"), ENTRY),
         (("files", "manifest.json"), ENTRY),

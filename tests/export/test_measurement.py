@@ -9,6 +9,7 @@ import pytest
 
 from export.bundle import BundleError, ThreatSpec
 from export.measurement import read_measurement
+from tests.export.test_manifest import CURVE
 
 FIGURE = {"name": "fgsm", "accuracy": 0.3, "n": 500, "norm": "l2", "eps": 0.5, "interval95": [0.1, 0.5]}
 EVALUATION = {
@@ -109,3 +110,14 @@ def test_figures_belong_to_weights_data_and_threat(
     measurement.check_subject(**subject)  # type: ignore[arg-type]
     with pytest.raises(BundleError, match=message):
         measurement.check_subject(**{**subject, **change})  # type: ignore[arg-type]
+
+
+def test_the_curve_is_kept_without_its_intervals(tmp_path: Path) -> None:
+    interval = {"attacked_interval95": [0.1, 0.3], "noise_interval95": [0.7, 0.9]}
+    points = [point | interval for point in CURVE["points"]]
+    measurement = read_measurement(_file(tmp_path, EVALUATION | {"curve": CURVE | {"points": points}}))
+
+    assert measurement.curve is not None
+    assert measurement.curve.model_dump(mode="json") == CURVE
+    assert measurement.command("mine").endswith(" --curve curve.png")
+    assert read_measurement(_file(tmp_path, EVALUATION | {"curve": None})).curve is None

@@ -16,6 +16,8 @@ from serving.problems import Problem, deadline_exceeded
 T = TypeVar("T")
 Job = TypeVar("Job", contravariant=True)
 _SMOOTHING = 0.2
+SHORT_QUEUE = 16
+"""So many jobs are admitted whatever is known of the time they take: it may be that of larger ones."""
 
 
 class Workers(Protocol[Job]):
@@ -62,6 +64,8 @@ class Lane(Generic[Job]):
         name: what the lane is for; names metrics.
         workers: what computes.
         places: jobs that may be admitted at the same time, those that are computed and those that wait.
+        longest_wait_s: behind SHORT_QUEUE others, a job that would wait longer is refused as well, by what
+            the latest ones have taken.
         on_refusal: called whenever a job is refused.
         on_change: called with the number of places taken whenever it changes.
     """
@@ -72,6 +76,7 @@ class Lane(Generic[Job]):
         workers: Workers[Job],
         *,
         places: int,
+        longest_wait_s: float = math.inf,
         on_refusal: Callable[[], None] = lambda: None,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -81,34 +86,42 @@ class Lane(Generic[Job]):
         self.closed_because: str | None = None
         """Why no job is admitted any more; None while jobs are."""
         self._workers = workers
+        self._longest_wait_s = longest_wait_s
         self._on_refusal = on_refusal
         self._on_change = on_change
         self._computing = 0
-        self._seconds_per_job = 0.1
+        self._seconds_per_job: float | None = None
 
     def admit(self) -> Place[Job]:
         """Takes a place in the lane, to be used as a context manager.
 
         Raises:
-            Problem: overloaded, with Retry-After, when all places are taken; not_ready when the lane is
-                closed.
+            Problem: as `check_room`.
         """
         self.check_room()
         return Place(self)
 
     def check_room(self) -> None:
-        """Raises Problem overloaded, with Retry-After, when all places are taken; not_ready when closed."""
+        """Whether another job would be admitted now.
+
+        Raises:
+            Problem: overloaded, with Retry-After, when all places are taken or the wait would be too long;
+                not_ready when closed.
+        """
         if self.closed_because is not None:
             raise Problem("not_ready", self.closed_because, headers={"Retry-After": "1"})
-        if self.admitted < self.capacity:
+        each = self._seconds_per_job or 0.0
+        if self.admitted >= self.capacity:
+            reason = f"all {self.capacity} places for {self.name} requests are taken"
+        elif self._computing >= SHORT_QUEUE and self._computing * each > self._longest_wait_s:
+            reason = (
+                f"{self._computing} {self.name} requests wait, which takes over {self._longest_wait_s:g} s"
+            )
+        else:
             return
         self._on_refusal()
-        wait = max(1, math.ceil(self.admitted * self._seconds_per_job))
-        raise Problem(
-            "overloaded",
-            f"all {self.capacity} places for {self.name} requests are taken: try again in {wait} s",
-            headers={"Retry-After": str(wait)},
-        )
+        wait = max(1, math.ceil(self.admitted * each))
+        raise Problem("overloaded", f"{reason}: try again in {wait} s", headers={"Retry-After": str(wait)})
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""
@@ -121,25 +134,34 @@ class Lane(Generic[Job]):
 
     def submit(self, job: Job, on_end: Callable[[], None]) -> Future[Any]:
         """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended."""
-        loop, begun = asyncio.get_running_loop(), time.monotonic()
+        loop = asyncio.get_running_loop()
         future = self._workers.submit(job)
-        self._computing += 1
-        before = self._computing
+        ended = self.begin()
 
-        def ended() -> None:
-            self._computing -= 1
-            # However many are computed at once: those that came before this one took as long as it has.
-            seconds = (time.monotonic() - begun) / before
-            self._seconds_per_job += _SMOOTHING * (seconds - self._seconds_per_job)
+        def end() -> None:
+            ended()
             on_end()
 
         def tell(_: Future[Any]) -> None:
             # A loop that has closed has no places left to count.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(ended)
+                loop.call_soon_threadsafe(end)
 
         future.add_done_callback(tell)
         return future
+
+    def begin(self) -> Callable[[], None]:
+        """Counts a job that waits or is computed from now on; what is returned is to be called at its end."""
+        self._computing += 1
+        begun, before = time.monotonic(), self._computing
+
+        def ended() -> None:
+            self._computing -= 1
+            # However many are computed at once: those that came before this one took as long as it has.
+            seconds, known = (time.monotonic() - begun) / before, self._seconds_per_job
+            self._seconds_per_job = seconds if known is None else known + _SMOOTHING * (seconds - known)
+
+        return ended
 
 
 class Place(Generic[Job]):

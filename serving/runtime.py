@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -167,14 +168,22 @@ class Runtime:
             on_batch=metrics.batch_jobs.observe,
             on_wait=metrics.waited.labels(lane="classify").observe,
         )
-        return self._lane("classify", workers, threads, settings.classify_queue)
+        return self._lane(
+            "classify",
+            workers,
+            threads,
+            settings.classify_queue,
+            longest_wait_s=settings.classify_wait_ms / 1000,
+        )
 
     def _probe_lane(self) -> Lane[Callable[[], Any]]:
         count, waited = self.probes.count, self.metrics.waited.labels(lane="probe")
         workers = JobThreads("clead-probe", threads=count, on_wait=waited.observe)
         return self._lane("probe", workers, count, self.settings.probe_queue)
 
-    def _lane(self, name: str, workers: Workers[Job], threads: int, queue: int) -> Lane[Job]:
+    def _lane(
+        self, name: str, workers: Workers[Job], threads: int, queue: int, *, longest_wait_s: float = math.inf
+    ) -> Lane[Job]:
         shed, log = self.metrics.shed.labels(lane=name), RefusalLog(name)
 
         def refused() -> None:
@@ -185,6 +194,7 @@ class Runtime:
             name,
             workers,
             places=threads + self.settings.per_worker(queue, at_least=0),
+            longest_wait_s=longest_wait_s,
             on_refusal=refused,
             on_change=self.metrics.occupied.labels(lane=name).set,
         )

@@ -138,6 +138,11 @@ class Settings(BaseModel):
         description="Batches of classifications computed at the same time; at least one a worker.",
     )
     classify_queue: int = Field(default=256, ge=0, description="Classifications that may wait; more get 503.")
+    classify_wait_ms: Milliseconds = Field(
+        default=1_000,
+        description="A classification that would wait longer, by what the latest ones took, gets 503 as "
+        "well; never behind fewer than 16 others of its worker.",
+    )
     classify_deadline_ms: Milliseconds = Field(
         default=10_000,
         description="Time for the answer of `/classify` or `/v2` once its body is there; then 504.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
@@ -43,7 +42,12 @@ async def classify_in_time(
     if (trace := trace_of(request.scope)) is not None:
         classification = trace.classification(classification)
     if BatchLoop.takes(classification):
-        with contextlib.suppress(TurnedSlowError):
+        ended = runtime.classify_lane.begin()
+        try:
             return await runtime.batch_loop.run(classification)
+        except TurnedSlowError:
+            pass
+        finally:
+            ended()
     answer: T = await place.run(classification, deadline_s=max(0.0, deadline - time.monotonic()))
     return answer

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
-from serving.lanes import JobThreads, Lane
+from serving.lanes import SHORT_QUEUE, JobThreads, Lane
 from serving.problems import Problem
 
 
@@ -46,6 +47,36 @@ def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
             assert int(caught.value.headers["Retry-After"]) >= 1
         assert len(refusals) == 1
         assert lane.admitted == 0
+        lane.close()
+
+    _run(scenario)
+
+
+def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
+    async def scenario() -> None:
+        lane = Lane("test", JobThreads("test", threads=1), places=100, longest_wait_s=0.1)
+
+        async def ask() -> str:
+            try:
+                with lane.admit() as place:
+                    await place.run(lambda: time.sleep(0.01), deadline_s=60)
+            except Problem as problem:
+                return problem.detail
+            return "done"
+
+        # Nothing is known of the first ones, but a place.
+        assert set(await asyncio.gather(*(ask() for _ in range(30)))) == {"done"}
+        await _settle(lane, 0)
+        found = await asyncio.gather(*(ask() for _ in range(30)))
+        assert found[:SHORT_QUEUE] == ["done"] * SHORT_QUEUE
+        assert found[SHORT_QUEUE:] == [
+            f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"
+        ] * (30 - SHORT_QUEUE)
+        # What is over in a moment may be waited for behind many.
+        for _ in range(100):
+            lane.begin()()
+        assert set(await asyncio.gather(*(ask() for _ in range(30)))) == {"done"}
+        await _settle(lane, 0)
         lane.close()
 
     _run(scenario)

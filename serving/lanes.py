@@ -16,7 +16,7 @@ from serving.problems import Problem, deadline_exceeded
 T = TypeVar("T")
 Job = TypeVar("Job", contravariant=True)
 _SMOOTHING = 0.2
-SHORT_QUEUE = 16
+SHORT_QUEUE = 64
 """So many jobs are admitted whatever is known of the time they take: it may be that of larger ones."""
 
 

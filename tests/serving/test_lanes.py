@@ -54,7 +54,7 @@ def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
 
 def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
     async def scenario() -> None:
-        lane = Lane("test", JobThreads("test", threads=1), places=100, longest_wait_s=0.1)
+        lane = Lane("test", JobThreads("test", threads=1), places=200, longest_wait_s=0.1)
 
         async def ask() -> str:
             try:
@@ -65,17 +65,18 @@ def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
             return "done"
 
         # Nothing is known of the first ones, but a place.
-        assert set(await asyncio.gather(*(ask() for _ in range(30)))) == {"done"}
+        assert set(await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))) == {"done"}
         await _settle(lane, 0)
-        found = await asyncio.gather(*(ask() for _ in range(30)))
+        found = await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))
         assert found[:SHORT_QUEUE] == ["done"] * SHORT_QUEUE
-        assert found[SHORT_QUEUE:] == [
-            f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"
-        ] * (30 - SHORT_QUEUE)
+        assert (
+            found[SHORT_QUEUE:]
+            == [f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"] * 20
+        )
         # What is over in a moment may be waited for behind many.
         for _ in range(100):
             lane.begin()()
-        assert set(await asyncio.gather(*(ask() for _ in range(30)))) == {"done"}
+        assert set(await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))) == {"done"}
         await _settle(lane, 0)
         lane.close()
 

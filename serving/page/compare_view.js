@@ -6,7 +6,7 @@ import { announce, details, fill, h } from "./dom.js";
 import { failure, keyFor } from "./failures.js";
 import { curveTable, marginChart } from "./margin_chart.js";
 import { comparisonOfPictures, verdict } from "./outcome.js";
-import { expectedEnd } from "./probe_view.js";
+import { cancelled, expectedEnd } from "./probe_view.js";
 import { progress } from "./progress.js";
 import { rulerEnd } from "./ruler.js";
 import { epsText, normSymbol } from "./units.js";
@@ -114,7 +114,7 @@ export function compareView(element, app) {
         fill(
           result,
           mine.signal.aborted
-            ? h("p", { class: "hint" }, "Cancelled: the server has stopped the attack.")
+            ? cancelled()
             : failure(error, run),
         );
     } finally {

@@ -96,9 +96,10 @@ export function probeView(element, app) {
   return form;
 }
 
-function cancelled() {
+/** What is said when nobody waits for an attack any more. */
+export function cancelled() {
   announce("Cancelled.");
-  return h("p", { class: "hint" }, "Cancelled: the server has stopped the attack.");
+  return h("p", { class: "hint" }, "Cancelled. The server stops an attack that nobody waits for.");
 }
 
 /** Where the line of the progress ends, before anything is known. */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,7 +116,8 @@ def test_without_time_nothing_is_concluded(visitor: Visitor) -> None:
 
 
 def test_cards_hold_what_the_manifests_say(visitor: Visitor) -> None:
-    manifest = json.loads((ROOT / "models" / MODEL / "1" / "manifest.json").read_text())
+    bundle = load_bundle(resolve_bundle(ROOT / "models", MODEL))
+    manifest = bundle.manifest.model_dump(mode="json")
     visitor.open("#models")
     card = visitor.page.locator(f"#model-{MODEL}")
     shares = card.locator(".metrics .share").all_inner_texts()
@@ -126,7 +126,7 @@ def test_cards_hold_what_the_manifests_say(visitor: Visitor) -> None:
 
     assert shares == [f"{100 * metric['accuracy']:.1f}%" for metric in manifest["metrics"]]
     assert all(entry["sha256"] in text for entry in manifest["files"].values())
-    assert load_bundle(ROOT / "models" / MODEL / "1").sha256 in text
+    assert bundle.sha256 in text
     assert all(check["detail"] in text for check in manifest["checks"])
     assert manifest["evaluation_command"] in text
     assert UNTRAINED in visitor.text("#model-colors")

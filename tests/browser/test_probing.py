@@ -130,7 +130,7 @@ def test_progress_is_shown_and_cancelling_frees_the_server(visitor: Visitor, sit
     assert visitor.page.locator("progress").evaluate("(bar) => bar.value") > 0
     assert visitor.focused(".progress button")
     visitor.page.keyboard.press("Enter")
-    visitor.page.wait_for_selector("text=Cancelled: the server has stopped the attack.")
+    visitor.page.wait_for_selector("text=Cancelled. The server stops an attack that nobody waits for.")
 
     deadline = time.monotonic() + 10
     while not re.search(rb'clead_lane_occupied\{lane="probe"\} 0', ask(site.port, "GET", "/metrics").body):

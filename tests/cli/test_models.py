@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import Description, load_bundle, write_bundle
+from export.bundle import Description, load_bundle, resolve_bundle, write_bundle
 from tests.cli.conftest import Clead
 from tests.serving.color_bundle import write_color_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLED = ROOT / "models" / "clead-cifar10" / "1"
+BUNDLED = resolve_bundle(ROOT / "models", "clead-cifar10")
+VERSION = BUNDLED.name
 
 
 @pytest.fixture
 def models(tmp_path: Path, color_models: Path) -> Path:
     """The bundled model, and the colours, whose second version calls itself the first."""
     folder = tmp_path / "models"
-    shutil.copytree(BUNDLED, folder / "clead-cifar10" / "1")
+    shutil.copytree(BUNDLED, folder / "clead-cifar10" / VERSION)
     for version in ("1", "2"):
         shutil.copytree(color_models / "colors" / "1", folder / "colors" / version)
     return folder
@@ -30,7 +31,7 @@ def test_each_version_has_a_line_with_what_matters(clead: Clead, models: Path) -
     shutil.rmtree(models / "colors" / "2")
 
     result = clead("models", "--models-dir", models)
-    bundled = next(line for line in result.stdout.splitlines() if line.startswith("clead-cifar10/1"))
+    bundled = next(line for line in result.stdout.splitlines() if line.startswith(f"clead-cifar10/{VERSION}"))
     colours = next(line for line in result.stdout.splitlines() if line.startswith("colors/1"))
 
     assert result.exit_code == 0, result.output
@@ -60,7 +61,7 @@ def test_json_says_what_the_manifest_says(
     one = json.loads(clead("models", "clead-cifar10", "--models-dir", models, "--json").stdout)
     bundle = load_bundle(BUNDLED)
 
-    assert (one["name"], one["version"], one["sha256"]) == ("clead-cifar10", "1", bundle.sha256)
+    assert (one["name"], one["version"], one["sha256"]) == ("clead-cifar10", VERSION, bundle.sha256)
     assert one["verified"] and one["default"] and one["refused"] is None
     assert one["classes"] == list(bundle.manifest.classes)
     assert one["threat"] == {"norm": "linf", "eps": 8 / 255}
@@ -89,7 +90,7 @@ def test_an_unknown_model_and_an_empty_folder_are_said(clead: Clead, models: Pat
     unknown = clead("models", "shapes", "--models-dir", models)
     nothing = clead("models", "--models-dir", empty)
 
-    assert (unknown.exit_code, "clead-cifar10/1" in unknown.stderr) == (1, True)
+    assert (unknown.exit_code, f"clead-cifar10/{VERSION}" in unknown.stderr) == (1, True)
     assert (nothing.exit_code, "clead export" in nothing.stdout) == (0, True)
     assert json.loads(clead("models", "--models-dir", empty, "--json").stdout) == []
 

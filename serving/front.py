@@ -6,6 +6,7 @@ request. None of that is met here; the server's start and stop still pass throug
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -81,6 +82,8 @@ class Front:
             if not admitted:
                 self.runtime.metrics.refused.labels(code=problem.code).inc()
                 shed = problem.code == "overloaded"
+            if shed and (hold := self.runtime.refusal_pace.hold_s()):
+                await asyncio.sleep(hold)
             if not status:
                 # A request that has come as far as a model is told which one, also when it failed.
                 model = scope["state"].get("model")

@@ -35,6 +35,7 @@ from serving.observing.request_log import LOGGER, configure_logging, flush_log
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
+from serving.refusal_pace import RefusalPace
 from serving.settings import Settings
 from serving.uploads.images import settle_warnings
 
@@ -67,6 +68,7 @@ class Runtime:
             on_end=self.metrics.probe_processes_ended.inc,
         )
         self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
+        self.refusal_pace = RefusalPace()
         self.drain = Drain(settings.drain_file, grace_s=settings.drain_ms / 1000)
         self.tracing: Tracing | None = None
         self.not_ready: str | None = "the default model is being loaded"

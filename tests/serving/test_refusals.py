@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import LOGGER
+from serving.refusal_pace import AT_ONCE, HOLD_S, RefusalPace
 from serving.settings import Settings
 from tests.serving import pictures
 from tests.serving.in_process import asking, started
@@ -45,6 +47,39 @@ def test_refusals_are_counted_and_said_once_a_second(records: list[logging.LogRe
         log.refused()
     said = [record.__dict__["fields"] for record in records]
     assert said == [{"lane": "classify", "refused": number} for number in (1, 3, 2)]
+
+
+def test_many_refusals_in_a_second_are_held_back() -> None:
+    now = 5.0
+    pace = RefusalPace(clock=lambda: now)
+    assert {pace.hold_s() for _ in range(AT_ONCE)} == {0.0}
+    assert {pace.hold_s() for _ in range(10)} == {HOLD_S}
+    now = 6.0
+    assert {pace.hold_s() for _ in range(AT_ONCE)} == {0.0}
+    assert pace.hold_s() == HOLD_S
+
+
+def test_a_refusal_that_is_held_back_is_told_all_the_same(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
+            places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
+            runtime.refusal_pace = RefusalPace(clock=lambda: 0.0)
+            monkeypatch.setattr("serving.front.asyncio", types.SimpleNamespace(sleep=sleep))
+            replies = [await client.post("/classify", content=b"?") for _ in range(AT_ONCE + 3)]
+            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "overloaded")}
+            for place in places:
+                with place:
+                    pass
+
+    asyncio.run(scenario())
+    assert slept == [HOLD_S] * 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.overload.sampler import Felt, Sampler, post, seconds_to_recovery, summary
 from benchmarks.server_process import Running
 from benchmarks.serving_load.wrk import load
+from serving.refusal_pace import HOLD_S
 
 PROBE = "/probe?steps=100&restarts=5&evidence=full"
 IN_A_ROW = 5
@@ -89,7 +90,8 @@ def _flood(
             content_type="image/png",
             connections=CONNECTIONS,
             seconds=plan.flood_seconds,
-            pause=CONNECTIONS / (plan.times * capacity),
+            # Nearly all of them are refused, and most of those only after a while.
+            pause=max(0.0, CONNECTIONS / (plan.times * capacity) - HOLD_S),
             timeout=PATIENCE_S,
         )
         ended = time.monotonic()

@@ -18,6 +18,10 @@ A steady client posts a 32x32 PNG to `/classify` every 50 ms on a new connection
 first to an idle server, then while so many others ask for long probes that the probe lane is always full, and
 then in a flood of classifications on 1,500 connections. Percentiles are those of its answers with status 200.
 
+Refusals beyond a hundred a second and worker are told half a second later ([operations.md](operations.md)):
+so many connections cannot ask more often than three thousand times a second then, which is ten times the
+capacity of a slow model only.
+
 * *Capacity* is what sixteen connections get that ask as fast as they are answered.
 * *Unanswered* are requests of the flood whose connection was refused or reset, or that had no answer after a
   minute. All others were answered: 200, or 503 with `Retry-After`.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tests.docs import checks
+from tests.docs.markdown import ROOT
 
 Replacements = tuple[tuple[str, str], ...]
 
@@ -115,12 +116,12 @@ NOT_RUN: Mapping[str, NotRun] = MappingProxyType(
             because="tests/benchmarks/test_faults.py writes the page", check=checks.benchmark_has_the_options
         ),
         **{
-            f".venv/test/bin/python -m benchmarks.{name} IMAGE.png --model {model} "
-            f"--json benchmarks/{name}/results/{model}.json": NotRun(
+            f".venv/test/bin/python -m benchmarks.{name} IMAGE.png --model {file.stem} "
+            f"--json benchmarks/{name}/results/{file.name}": NotRun(
                 because="loads servers for minutes", check=checks.benchmark_has_the_options
             )
             for name in ("serving_load", "overload")
-            for model in ("tiny", "resnet18")
+            for file in (ROOT / "benchmarks" / name / "results").glob("*.json")
         },
         "bentoml build": NotRun(
             because="copies all of the checkout; tests/serving/test_bento.py runs it",

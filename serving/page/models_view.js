@@ -2,7 +2,7 @@
 
 import { address } from "./api.js";
 import { isStandard } from "./app.js";
-import { accuracyChart } from "./accuracy_chart.js";
+import { accuracyChart, accuracyCurve } from "./accuracy_chart.js";
 import { placed } from "./bars.js";
 import { trainedBadge } from "./compare_view.js";
 import { details, download, fill, h, table } from "./dom.js";
@@ -121,7 +121,8 @@ function attackName(name) {
   return steps ? `PGD, ${steps} steps, ${restarts} restarts` : (NAMES[name] ?? name);
 }
 
-function curve({ curve: found }) {
+function curve(manifest) {
+  const found = accuracyCurve(manifest);
   if (!found) return null;
   return [
     h("h3", {}, "Accuracy against the size of the change"),
@@ -130,12 +131,12 @@ function curve({ curve: found }) {
       "The same in numbers",
       {},
       table(
-        `Accuracy on ${found.n.toLocaleString("en")} test images by size`,
+        "Accuracy on test images by size",
         ["eps", found.attack.toUpperCase(), "noise"],
         found.points.map(({ eps, attacked, noise }) => [
           eps === 0 ? "0 (no attack)" : epsText(eps, found.norm),
           accuracyText(attacked),
-          accuracyText(noise),
+          noise === null ? "–" : accuracyText(noise),
         ]),
       ),
     ),

@@ -158,9 +158,9 @@ def test_the_curve_of_a_card_is_that_of_its_evaluation(visitor: Visitor) -> None
 
     def with_curve(route: Any) -> None:
         answer = route.fetch()
-        manifest = answer.json()
-        manifest["curve"] = curve.model_dump(mode="json")
-        route.fulfill(response=answer, json=manifest)
+        card = answer.json()
+        card["manifest"]["curve"] = curve.model_dump(mode="json")
+        route.fulfill(response=answer, json=card)
 
     visitor.page.route(f"**/models/{MODEL}/*", with_curve)
 

@@ -68,6 +68,7 @@ class Lane(Generic[Job]):
             the latest ones have taken.
         on_refusal: called whenever a job is refused.
         on_change: called with the number of places taken whenever it changes.
+        clock: seconds.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Lane(Generic[Job]):
         longest_wait_s: float = math.inf,
         on_refusal: Callable[[], None] = lambda: None,
         on_change: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.capacity = places
@@ -89,6 +91,7 @@ class Lane(Generic[Job]):
         self._longest_wait_s = longest_wait_s
         self._on_refusal = on_refusal
         self._on_change = on_change
+        self._clock = clock
         self._computing = 0
         self._seconds_per_job: float | None = None
 
@@ -153,12 +156,12 @@ class Lane(Generic[Job]):
     def begin(self) -> Callable[[], None]:
         """Counts a job that waits or is computed from now on; what is returned is to be called at its end."""
         self._computing += 1
-        begun, before = time.monotonic(), self._computing
+        begun, before = self._clock(), self._computing
 
         def ended() -> None:
             self._computing -= 1
             # However many are computed at once: those that came before this one took as long as it has.
-            seconds, known = (time.monotonic() - begun) / before, self._seconds_per_job
+            seconds, known = (self._clock() - begun) / before, self._seconds_per_job
             self._seconds_per_job = seconds if known is None else known + _SMOOTHING * (seconds - known)
 
         return ended

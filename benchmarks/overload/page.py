@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown_table import markdown_table
+
 _INTRODUCTION = """\
 # What a client feels under load
 
@@ -24,7 +26,7 @@ capacity of a slow model only.
 
 * *Capacity* is what sixteen connections get that ask as fast as they are answered.
 * *Unanswered* are requests of the flood whose connection was refused or reset, or that had no answer after a
-  minute. All others were answered: 200, or 503 with `Retry-After`.
+  minute. All others were answered; the table says with what, for the steady client among them.
 * *Recovered* is how long after the flood five answers in a row took at most twice the idle server's p99."""
 
 _HEADINGS = ("server", "requests", "200", "503", "other", "median", "p99")
@@ -46,10 +48,7 @@ def _section(model: str, report: Mapping[str, Any]) -> Iterator[str]:
         f"```sh\n.venv/test/bin/python -m benchmarks.overload IMAGE.png --model {model} \\\n"
         f"    --json benchmarks/overload/results/{model}.json\n```"
     )
-    yield "\n".join(
-        f"| {' | '.join(cells)} |"
-        for cells in (_HEADINGS, ["---"] * len(_HEADINGS), *(_cells(name, report[name]) for name in _STATES))
-    )
+    yield markdown_table(_HEADINGS, (_cells(name, report[name]) for name in _STATES))
     yield (
         f"* Beside probes its p99 is {report['beside_probes']['p99_over_idle']:.2f} times the idle one.\n"
         f"* The flood: {flood['offered_over_capacity']:.1f} times a capacity of "

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown_table import markdown_table
 from benchmarks.serving_load.contestants import BARE, OURS, STOCK
 from benchmarks.serving_load.table import Measured, Row, ceilings, rows
 from benchmarks.serving_load.wrk import Load
@@ -45,10 +46,10 @@ def _section(model: str, measured: Sequence[Measured]) -> Iterator[str]:
         f"    --json benchmarks/serving_load/results/{model}.json\n```"
     )
     yield f"Rounds: {rounds}."
-    yield _table(_HEADINGS, (_cells(row) for row in table))
+    yield markdown_table(_HEADINGS, (_cells(row) for row in table))
     if compared := list(_compared(table)):
         yield "Ours beside the others with as many workers and connections:"
-        yield _table(_COMPARED, compared)
+        yield markdown_table(_COMPARED, compared)
     yield "\n".join(
         f"* Without HTTP, by processes that decode and compute batches of 16 ({workers} of them): "
         f"{rate:,.0f} images a second."
@@ -84,10 +85,6 @@ def _compared(table: Sequence[Row]) -> Iterator[Sequence[str]]:
             f"{ours.p99_ms / stock.p99_ms:.2f}",
             cpu,
         )
-
-
-def _table(headings: Sequence[str], lines: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *lines))
 
 
 def read_measured(file: Path) -> list[Measured]:

@@ -10,8 +10,8 @@ const NOTHING_LEFT = 0.05;
 const ROWS = [0, 0.25, 0.5, 0.75, 1].map((share) => [share, `${100 * share}%`]);
 
 /**
- * The curve of a manifest, null where none was measured. Evaluations that kept none tell of a sweep over eps in
- * the detail of a check ("... by eps 0.016: 51.5%, 0.031: ..."), without noise.
+ * The curve of a manifest, null where none was measured. Evaluations that kept none tell of a sweep over eps
+ * in the detail of a check ("... by eps 0.016: 51.5%, 0.031: ..."), without noise.
  */
 export function accuracyCurve({ curve, metrics, checks }) {
   if (curve) return curve;

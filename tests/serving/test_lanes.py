@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -53,34 +52,30 @@ def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
 
 
 def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
-    async def scenario() -> None:
-        lane = Lane("test", JobThreads("test", threads=1), places=200, longest_wait_s=0.1)
+    now = 0.0
+    lane = Lane("test", JobThreads("test", threads=1), places=200, longest_wait_s=0.1, clock=lambda: now)
+    # Nothing is known of the first ones, but a place.
+    first = [(lane.admit(), lane.begin()) for _ in range(SHORT_QUEUE + 20)]
+    for place, ended in first:
+        now += 0.01
+        ended()
+        with place:
+            pass
+    assert lane.admitted == 0
 
-        async def ask() -> str:
-            try:
-                with lane.admit() as place:
-                    await place.run(lambda: time.sleep(0.01), deadline_s=60)
-            except Problem as problem:
-                return problem.detail
-            return "done"
-
-        # Nothing is known of the first ones, but a place.
-        assert set(await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))) == {"done"}
-        await _settle(lane, 0)
-        found = await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))
-        assert found[:SHORT_QUEUE] == ["done"] * SHORT_QUEUE
-        assert (
-            found[SHORT_QUEUE:]
-            == [f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"] * 20
-        )
-        # What is over in a moment may be waited for behind many.
-        for _ in range(100):
-            lane.begin()()
-        assert set(await asyncio.gather(*(ask() for _ in range(SHORT_QUEUE + 20)))) == {"done"}
-        await _settle(lane, 0)
-        lane.close()
-
-    _run(scenario)
+    waiting = [(lane.admit(), lane.begin()) for _ in range(SHORT_QUEUE)]
+    with pytest.raises(Problem) as caught:
+        lane.admit()
+    assert caught.value.code == "overloaded"
+    assert (
+        caught.value.detail == f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"
+    )
+    # What is over in a moment may be waited for behind many.
+    for _ in range(100):
+        lane.begin()()
+    with lane.admit():
+        assert lane.admitted == len(waiting) + 1
+    lane.close()
 
 
 def test_work_that_outlives_its_deadline_keeps_its_place_until_it_ends() -> None:

@@ -14,6 +14,7 @@ from cli.keys import keys
 from cli.models import models
 from cli.probe import probe
 from cli.serve import serve
+from cli.tensorrt import tensorrt
 from cli.train import train
 from cli.triton_repository import triton_repository
 
@@ -24,7 +25,7 @@ from cli.triton_repository import triton_repository
     sections={
         "Make a model": (train, evaluate, export),
         "Ask a model": (probe, models),
-        "Serve models": (serve, keys, triton_repository),
+        "Serve models": (serve, keys, tensorrt, triton_repository),
         "This machine": (doctor, completion),
     },
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.engine import EngineError, EngineInfo
-from engines.load import EngineOptions, default_max_batch, load_engine
+from engines.load import EngineOptions, choose_providers, default_max_batch, load_engine
 from engines.sample import load_sample
 from engines.tensorrt_cache import cache_key, default_cache
 from engines.tensorrt_options import OPTIMAL_BATCH
@@ -44,6 +44,9 @@ def build_tensorrt_engines(
         EngineError: TensorRT is not usable here (says why), the cache is not, or an engine disagrees with the
             export.
     """
+    _, reason = choose_providers(EngineOptions(engine="tensorrt"))
+    if reason is not None:
+        raise EngineError(f"TensorRT cannot be used here: {reason}")
     folder = cache or default_cache()
     largest = max_batch or default_max_batch(bundle)
     options = EngineOptions(engine="tensorrt", strict=True, max_batch=largest, tensorrt_cache=folder)

@@ -50,7 +50,15 @@ def test_models_are_those_of_the_models_folder(color_models: Path, monkeypatch: 
     given = f"probe --models-dir {color_models}"
     assert _words(f"{given} --model") == ["colors", "colors/1"]
     monkeypatch.setenv("CLEAD_MODELS_DIR", str(color_models))
-    for words in ("probe --model", "serve --model", "models", "evaluate", "export", "triton-repository"):
+    for words in (
+        "probe --model",
+        "serve --model",
+        "models",
+        "evaluate",
+        "export",
+        "tensorrt",
+        "triton-repository",
+    ):
         assert _words(words, "col") == ["colors", "colors/1"], words
 
 

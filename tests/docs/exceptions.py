@@ -79,6 +79,7 @@ NOT_RUN: Mapping[str, NotRun] = MappingProxyType(
         "clead serve --model mine": NotRun(because=SECOND_SERVER, check=checks.clead_accepts),
         "CLEAD_KEYS_FILE=keys clead serve": NotRun(because=SECOND_SERVER, check=checks.clead_accepts),
         "CLEAD_CUDA_GRAPHS=1 clead serve": NotRun(because=SECOND_SERVER, check=checks.clead_accepts),
+        "clead tensorrt clead-cifar10": NotRun(because="needs a GPU", check=checks.clead_accepts),
         "CLEAD_ENGINE=tensorrt clead serve": NotRun(because="needs a GPU", check=checks.clead_accepts),
         "CLEAD_ENGINE=triton CLEAD_TRITON_URL=localhost:8001 clead serve": NotRun(
             because="needs a Triton server", check=checks.clead_accepts

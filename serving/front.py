@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access.access import PUBLIC_WITHOUT_KEYS, is_open, is_public
+from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
 from serving.access.audit import open_record, write_record
 from serving.application import Application
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
@@ -24,6 +24,7 @@ from serving.observing.request_log import LOGGER
 from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem
 from serving.runtime import Runtime
+from serving.uploads.room import HeldBody
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
@@ -60,6 +61,7 @@ class Front:
             # The client connects anew, to a server that stays.
             added.append((b"connection", b"close"))
         status, admitted, shed = 0, False, False
+        held: HeldBody | None = None
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -69,19 +71,23 @@ class Front:
             await send(message)
 
         try:
-            self._admit(scope, headers, added)
+            held = self._admit(scope, headers, added)
             admitted = True
+            if held is not None:
+                receive = held.counting(receive)
             await self._answer(scope, receive, sending)
         # The client has gone: nobody is told anything.
         except ClientDisconnect:
             pass
         except Exception as error:
+            if held is not None:
+                held.release()
             problem = problem_of(error, scope, paths=self.application.paths)
             if status or problem.code == "internal_error":
                 _LOG.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             if not admitted:
                 self.runtime.metrics.refused.labels(code=problem.code).inc()
-                shed = problem.code == "overloaded"
+            shed = problem.code == "overloaded"
             if shed and (hold := self.runtime.refusal_pace.hold_s()):
                 await asyncio.sleep(hold)
             if not status:
@@ -91,6 +97,8 @@ class Front:
                 response = problem.response(request_id=request_id, path=scope["path"], **members)
                 await response(scope, receive, sending)
         finally:
+            if held is not None:
+                held.release()
             seconds = time.perf_counter() - begun
             self._count(scope, status or CLIENT_CLOSED_REQUEST, seconds)
             # The lane says how many it has refused.
@@ -108,14 +116,17 @@ class Front:
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> None:
+    def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> HeldBody | None:
         """Lets a request in, and adds what its answer says about the key's quota to `added`.
+
+        Returns:
+            Room for its body, if its job will need a place in a lane.
 
         Raises:
             Problem: it is not let in.
         """
         if is_open(scope["path"]):
-            return
+            return None
         access = self.runtime.access
         local = scope.get("server") or ("", None)
         if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
@@ -126,9 +137,17 @@ class Front:
         told = access.authorize(key, scope["path"])
         # Also of an answer that there is no room: it has cost a request.
         added += [(name.lower().encode(), value.encode()) for name, value in told.items()]
-        # Asked again where the place is taken; here a refusal costs neither routing nor a line in the log.
-        if (lane := self.runtime.lane_of(scope["method"], scope["path"])) is not None:
-            lane.check_room()
+        lane = self.runtime.lane_of(scope["method"], scope["path"])
+        if lane is None:
+            return None
+        # The place is taken once the body is there, so that nobody holds one who only sends slowly. Here a
+        # refusal costs neither a body nor a line in the log.
+        lane.check_room()
+        return self.runtime.uploads.take(
+            caller_of(key, scope.get("client")),
+            declared=min(_declared(headers), self.runtime.settings.max_body_bytes),
+            on_refusal=lane.refused,
+        )
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # The router leaves the handler in the scope; paths that it does not know share one label, for they
@@ -160,3 +179,8 @@ class Front:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+
+
+def _declared(headers: Headers) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0

@@ -66,7 +66,8 @@ class Lane(Generic[Job]):
         places: jobs that may be admitted at the same time, those that are computed and those that wait.
         longest_wait_s: behind SHORT_QUEUE others, a job that would wait longer is refused as well, by what
             the latest ones have taken.
-        on_refusal: called whenever a job is refused.
+        longest_retry_s: nobody is told to come back later: the deadlines have emptied the lane by then.
+        refused: called with the reason, `full` or `wait`, whenever a job is refused.
         on_change: called with the number of places taken whenever it changes.
         clock: seconds.
     """
@@ -78,7 +79,8 @@ class Lane(Generic[Job]):
         *,
         places: int,
         longest_wait_s: float = math.inf,
-        on_refusal: Callable[[], None] = lambda: None,
+        longest_retry_s: float = math.inf,
+        refused: Callable[[str], None] = lambda _: None,
         on_change: Callable[[int], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,26 +88,29 @@ class Lane(Generic[Job]):
         self.capacity = places
         self.admitted = 0
         self.closed_because: str | None = None
-        """Why no job is admitted any more; None while jobs are."""
+        """Why no request is let in any more; None while they are."""
+        self.refused = refused
+        """To be called with the reason by whoever else refuses a request for this lane."""
         self._workers = workers
         self._longest_wait_s = longest_wait_s
-        self._on_refusal = on_refusal
+        self._longest_retry_s = longest_retry_s
         self._on_change = on_change
         self._clock = clock
         self._computing = 0
         self._seconds_per_job: float | None = None
 
     def admit(self) -> Place[Job]:
-        """Takes a place in the lane, to be used as a context manager.
+        """Takes a place in the lane, to be used as a context manager, for a job that is there: a closed lane
+        still takes those of the requests that it has let in.
 
         Raises:
-            Problem: as `check_room`.
+            Problem: overloaded, as `check_room`.
         """
-        self.check_room()
+        self._check_places()
         return Place(self)
 
     def check_room(self) -> None:
-        """Whether another job would be admitted now.
+        """Whether a request may be let in: whether a job of its would be admitted now.
 
         Raises:
             Problem: overloaded, with Retry-After, when all places are taken or the wait would be too long;
@@ -113,18 +118,22 @@ class Lane(Generic[Job]):
         """
         if self.closed_because is not None:
             raise Problem("not_ready", self.closed_because, headers={"Retry-After": "1"})
-        each = self._seconds_per_job or 0.0
+        self._check_places()
+
+    def _check_places(self) -> None:
+        ahead_s = self._computing * (self._seconds_per_job or 0.0)
         if self.admitted >= self.capacity:
-            reason = f"all {self.capacity} places for {self.name} requests are taken"
-        elif self._computing >= SHORT_QUEUE and self._computing * each > self._longest_wait_s:
-            reason = (
-                f"{self._computing} {self.name} requests wait, which takes over {self._longest_wait_s:g} s"
+            reason, detail = "full", f"all {self.capacity} places for {self.name} requests are taken"
+        elif self._computing >= SHORT_QUEUE and ahead_s > self._longest_wait_s:
+            reason, detail = (
+                "wait",
+                f"{self._computing} {self.name} requests wait, which takes over {self._longest_wait_s:g} s",
             )
         else:
             return
-        self._on_refusal()
-        wait = max(1, math.ceil(self.admitted * each))
-        raise Problem("overloaded", f"{reason}: try again in {wait} s", headers={"Retry-After": str(wait)})
+        self.refused(reason)
+        wait = max(1, math.ceil(min(ahead_s, self._longest_retry_s)))
+        raise Problem("overloaded", f"{detail}: try again in {wait} s", headers={"Retry-After": str(wait)})
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""

@@ -30,7 +30,7 @@ from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
 from serving.observing.metrics import Metrics, forget_dead_workers
-from serving.observing.refusal_log import RefusalLog
+from serving.observing.refusal_log import counted_refusals
 from serving.observing.request_log import LOGGER, configure_logging, flush_log
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
@@ -38,6 +38,7 @@ from serving.problems import Problem, deadline_exceeded
 from serving.refusal_pace import RefusalPace
 from serving.settings import Settings
 from serving.uploads.images import settle_warnings
+from serving.uploads.room import upload_room
 
 FOLLOW_S = 1.0
 """Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""
@@ -68,6 +69,7 @@ class Runtime:
             on_end=self.metrics.probe_processes_ended.inc,
         )
         self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
+        self.uploads = upload_room(settings)
         self.refusal_pace = RefusalPace()
         self.drain = Drain(settings.drain_file, grace_s=settings.drain_ms / 1000)
         self.tracing: Tracing | None = None
@@ -170,34 +172,27 @@ class Runtime:
             on_batch=metrics.batch_jobs.observe,
             on_wait=metrics.waited.labels(lane="classify").observe,
         )
-        return self._lane(
-            "classify",
-            workers,
-            threads,
-            settings.classify_queue,
-            longest_wait_s=settings.classify_wait_ms / 1000,
-        )
+        places = threads + settings.per_worker(settings.classify_queue, at_least=0)
+        wait_ms, deadline_ms = settings.classify_wait_ms, settings.classify_deadline_ms
+        return self._lane("classify", workers, places=places, wait_ms=wait_ms, deadline_ms=deadline_ms)
 
     def _probe_lane(self) -> Lane[Callable[[], Any]]:
-        count, waited = self.probes.count, self.metrics.waited.labels(lane="probe")
-        workers = JobThreads("clead-probe", threads=count, on_wait=waited.observe)
-        return self._lane("probe", workers, count, self.settings.probe_queue)
+        settings, waited = self.settings, self.metrics.waited.labels(lane="probe")
+        workers = JobThreads("clead-probe", threads=self.probes.count, on_wait=waited.observe)
+        places = self.probes.count + settings.per_worker(settings.probe_queue, at_least=0)
+        deadline_ms = settings.probe_max_deadline_ms
+        return self._lane("probe", workers, places=places, wait_ms=math.inf, deadline_ms=deadline_ms)
 
     def _lane(
-        self, name: str, workers: Workers[Job], threads: int, queue: int, *, longest_wait_s: float = math.inf
+        self, name: str, workers: Workers[Job], *, places: int, wait_ms: float, deadline_ms: int
     ) -> Lane[Job]:
-        shed, log = self.metrics.shed.labels(lane=name), RefusalLog(name)
-
-        def refused() -> None:
-            shed.inc()
-            log.refused()
-
         return Lane(
             name,
             workers,
-            places=threads + self.settings.per_worker(queue, at_least=0),
-            longest_wait_s=longest_wait_s,
-            on_refusal=refused,
+            places=places,
+            longest_wait_s=wait_ms / 1000,
+            longest_retry_s=deadline_ms / 1000,
+            refused=counted_refusals(name, self.metrics.shed),
             on_change=self.metrics.occupied.labels(lane=name).set,
         )
 
@@ -279,7 +274,8 @@ class Runtime:
     async def _watch_drain(self) -> None:
         lanes = (self.classify_lane, self.probe_lane)
         while self.settings.drain_file is not None:
-            self.drain.look(busy=any(lane.admitted for lane in lanes))
+            # Who has been let in is answered, also if its body is still on its way.
+            self.drain.look(busy=bool(self.uploads.holders) or any(lane.admitted for lane in lanes))
             self.metrics.draining.set(self.drain.begun)
             for lane in lanes:
                 lane.closed_because = DRAINING if self.drain.over else None

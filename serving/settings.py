@@ -13,19 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probes.threat import Norm
-from serving.access.keys import KeyRing, KeysError, parse_entry
 from serving.settings_names import check_names
+from serving.settings_types import Count, KeyEntries, Milliseconds, Optional_
 
 PREFIX = "CLEAD_"
 CONFIG_VARIABLE = "CLEAD_CONFIG"
@@ -35,32 +27,6 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 class SettingsError(ValueError):
     """A setting is unknown or its value is not accepted. The message names the setting and the remedy."""
-
-
-def _listed(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
-    keys = []
-    for number, entry in enumerate(entries, start=1):
-        try:
-            keys.append(parse_entry(entry))
-        except KeysError as error:
-            raise ValueError(f"key {number}: {error}") from None
-    KeyRing(keys)
-    return entries
-
-
-def _absent_when_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-Count = Annotated[int, Field(ge=1)]
-Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
-Optional_ = BeforeValidator(_absent_when_empty)
 
 
 class Settings(BaseModel):
@@ -110,7 +76,7 @@ class Settings(BaseModel):
     allow_public: bool = Field(
         default=False, description="Serve without keys on an address that other machines can reach."
     )
-    keys: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_key_entries)] = Field(
+    keys: KeyEntries = Field(
         default=(),
         description="An entry for each API key, comma separated (a list in clead.toml): its sha256 in "
         "hexadecimal, and what it may do. Without keys every request is served.",
@@ -131,6 +97,20 @@ class Settings(BaseModel):
     )
     body_deadline_ms: Milliseconds = Field(
         default=15_000, description="Time a client has to send its request body; then 408."
+    )
+    uploads: Count = Field(
+        default=1024, description="Request bodies that may be on their way at the same time; more get 503."
+    )
+    upload_bytes: Count = Field(
+        default=256 * 1024 * 1024,
+        description="Memory for request bodies, in bytes, each from its arrival to the answer; more get 503.",
+    )
+    upload_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Largest part of both that one caller, a key or else a client's address, may take; never "
+        "less than one largest body.",
     )
     classify_concurrency: int = Field(
         default=2,
@@ -207,12 +187,17 @@ class Settings(BaseModel):
             )
         if self.probe_deadline_ms > self.probe_max_deadline_ms:
             raise ValueError("probe_deadline_ms is larger than probe_max_deadline_ms")
-        for name in ("classify_concurrency", "probe_concurrency"):
+        for name in ("uploads", "classify_concurrency", "probe_concurrency"):
             # A default grows with the workers; a chosen limit is never silently exceeded.
             if name in self.model_fields_set and getattr(self, name) < self.workers:
                 raise ValueError(
                     f"{name} is smaller than workers ({self.workers}): each worker needs at least one"
                 )
+        if "upload_bytes" in self.model_fields_set and self.upload_bytes < self.workers * self.max_body_bytes:
+            raise ValueError(
+                f"upload_bytes is smaller than workers ({self.workers}) x max_body_bytes "
+                f"({self.max_body_bytes}): each worker needs room for the largest body"
+            )
         return self
 
     def per_worker(self, limit: int, *, at_least: int) -> int:

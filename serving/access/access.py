@@ -154,6 +154,13 @@ def key_of(request: Request) -> ApiKey | None:
     return key
 
 
+def caller_of(key: ApiKey | None, client: tuple[str, int] | None) -> str:
+    """Who a request counts for: the name of its key, or else the address that it comes from."""
+    if key is not None:
+        return f"key {key.name}"
+    return _network_of(client[0] if client else "")
+
+
 def check_binding(settings: Settings, *, host: str, has_keys: bool) -> None:
     """Refuses to listen where other machines can connect while everybody would be let in.
 
@@ -175,6 +182,16 @@ def is_public(host: str) -> bool:
         return not ipaddress.ip_address(host.split("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=1024)
+def _network_of(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return host
+    # Whoever has one address of IPv6 has the whole network of it.
+    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _presented(headers: Headers) -> str:

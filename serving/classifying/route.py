@@ -23,14 +23,14 @@ async def classify(request: Request) -> Response:
     """Classifies one image (raw body) or several (multipart), in one batch."""
     runtime = runtime_of(request)
     settings = runtime.settings
+    upload = await read_upload(
+        request,
+        max_bytes=settings.max_body_bytes,
+        max_images=settings.max_images,
+        deadline_s=settings.body_deadline_ms / 1000,
+    )
+    parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
     with runtime.classify_lane.admit() as place:
-        upload = await read_upload(
-            request,
-            max_bytes=settings.max_body_bytes,
-            max_images=settings.max_images,
-            deadline_s=settings.body_deadline_ms / 1000,
-        )
-        parameters = classify_parameters(request.query_params.multi_items(), upload.fields)
         first, *others = upload.images
         quick = None if others else open_quick_image(first, max_pixels=settings.max_pixels)
         seen: list[Floats] = []

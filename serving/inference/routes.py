@@ -104,10 +104,9 @@ async def infer(request: Request) -> Response:
     runtime = runtime_of(request)
     settings = runtime.settings
     encoding, header_length = content_encoding(request.headers), _header_length(request)
+    deadline_s = settings.body_deadline_ms / 1000
+    body = await read_body(request, max_bytes=settings.max_body_bytes, deadline_s=deadline_s)
     with runtime.classify_lane.admit() as place:
-        body = await read_body(
-            request, max_bytes=settings.max_body_bytes, deadline_s=settings.body_deadline_ms / 1000
-        )
 
         def job(model: Model, late: Late) -> Classification[tuple[int, bytes, bytes]]:
             asked: InferenceRequest | None = None

@@ -38,8 +38,9 @@ class Metrics:
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.shed = Counter(
-            "clead_shed", "Requests refused because a lane was full.", ["lane"], registry=self.registry
-        )
+            "clead_shed", "Requests refused because there was no room for them.", ["lane", "reason"],
+            registry=self.registry,
+        )  # fmt: skip
         self.refused = Counter(
             "clead_refused", "Requests refused before their body was read, by problem.", ["code"],
             registry=self.registry,

@@ -1,4 +1,4 @@
-"""What the log says about a full lane: how many it has refused, at most once a second."""
+"""What is told about the requests that a lane has no room for: counted, and logged at most once a second."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 
+from prometheus_client import Counter
+
 from serving.observing.request_log import LOGGER
 
+REASONS = ("full", "wait", "uploads", "bytes", "caller")
+"""Why: all places are taken, the wait would be too long, too many bodies are on their way, they take too much
+memory, or one caller takes too much of either.
+"""
 EVERY_S = 1.0
 _LOG = logging.getLogger(LOGGER)
 
@@ -35,3 +41,19 @@ class RefusalLog:
             fields = {"lane": self._lane, "refused": self._refused}
             self._refused = 0
             _LOG.warning("overloaded", extra={"fields": fields})
+
+
+def counted_refusals(lane: str, shed: Counter) -> Callable[[str], None]:
+    """What is to be called with the reason, one of `REASONS`, whenever a request for the lane is refused.
+
+    Args:
+        shed: has the labels `lane` and `reason`.
+    """
+    log = RefusalLog(lane)
+    counters = {reason: shed.labels(lane=lane, reason=reason) for reason in REASONS}
+
+    def refused(reason: str) -> None:
+        counters[reason].inc()
+        log.refused()
+
+    return refused

@@ -29,7 +29,7 @@ from serving.probing.parameters import collect_probe_parameters, probe_deadline_
 from serving.probing.process import GRACE_S
 from serving.problems import MISTAKE, Problem
 from serving.runtime import Runtime, runtime_of
-from serving.uploads.body import read_upload
+from serving.uploads.body import Upload, read_upload
 
 EVENT_STREAM = "text/event-stream"
 _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -45,9 +45,14 @@ async def probe(request: Request) -> Response:
     if not runtime.settings.probe:
         raise Problem("probe_disabled", "this server does not probe: the operator can set CLEAD_PROBE=1")
     _check_images_scope(request, request.query_params)
-    place = runtime.probe_lane.admit()
-    with place:
-        job = await _job(request, runtime)
+    upload = await read_upload(
+        request,
+        max_bytes=runtime.settings.max_body_bytes,
+        max_images=1,
+        deadline_s=runtime.settings.body_deadline_ms / 1000,
+    )
+    with runtime.probe_lane.admit() as place:
+        job = await _job(request, runtime, upload)
         if EVENT_STREAM in request.headers.get("accept", ""):
             place.keep()
             # Until the last event has been taken, nobody has had an answer.
@@ -81,14 +86,8 @@ class EventStream(Response):
                 await sending({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _job(request: Request, runtime: Runtime) -> ProbeJob:
+async def _job(request: Request, runtime: Runtime, upload: Upload) -> ProbeJob:
     settings = runtime.settings
-    upload = await read_upload(
-        request,
-        max_bytes=settings.max_body_bytes,
-        max_images=1,
-        deadline_s=settings.body_deadline_ms / 1000,
-    )
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
     _check_images_scope(request, values)
     deadline = time.monotonic() + probe_deadline_s(values, settings)

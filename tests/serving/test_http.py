@@ -234,7 +234,7 @@ def test_metrics_count_what_happened(server: Server) -> None:
         r'clead_request_seconds_bucket\{le="[^"]+",route="classify"\} ',
         r'clead_model_info\{name="colors",sha256="[0-9a-f]{64}",version="1"\} 1',
         r'clead_engine_info\{[^}]*provider="[A-Za-z]+ExecutionProvider"',
-        r'clead_shed_total\{lane="probe"\} [0-9]',
+        r'clead_shed_total\{lane="probe",reason="full"\} [0-9]',
     ):
         assert re.search(line, text), line
     assert "nowhere" not in text

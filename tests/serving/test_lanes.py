@@ -37,14 +37,14 @@ def test_results_and_errors_come_back_and_places_are_freed() -> None:
 
 def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
     async def scenario() -> None:
-        refusals: list[None] = []
-        lane = Lane("test", JobThreads("test", threads=1), places=2, on_refusal=lambda: refusals.append(None))
+        refusals: list[str] = []
+        lane = Lane("test", JobThreads("test", threads=1), places=2, refused=refusals.append)
         with lane.admit(), lane.admit():
             with pytest.raises(Problem) as caught:
                 lane.admit()
             assert caught.value.code == "overloaded"
             assert int(caught.value.headers["Retry-After"]) >= 1
-        assert len(refusals) == 1
+        assert refusals == ["full"]
         assert lane.admitted == 0
         lane.close()
 
@@ -53,7 +53,15 @@ def test_a_full_lane_refuses_and_says_when_to_come_back() -> None:
 
 def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
     now = 0.0
-    lane = Lane("test", JobThreads("test", threads=1), places=200, longest_wait_s=0.1, clock=lambda: now)
+    refusals: list[str] = []
+    lane = Lane(
+        "test",
+        JobThreads("test", threads=1),
+        places=200,
+        longest_wait_s=0.1,
+        refused=refusals.append,
+        clock=lambda: now,
+    )
     # Nothing is known of the first ones, but a place.
     first = [(lane.admit(), lane.begin()) for _ in range(SHORT_QUEUE + 20)]
     for place, ended in first:
@@ -70,11 +78,49 @@ def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
     assert (
         caught.value.detail == f"{SHORT_QUEUE} test requests wait, which takes over 0.1 s: try again in 1 s"
     )
+    assert refusals == ["wait"]
     # What is over in a moment may be waited for behind many.
     for _ in range(100):
         lane.begin()()
     with lane.admit():
         assert lane.admitted == len(waiting) + 1
+    lane.close()
+
+
+def _retry_after(lane: Lane) -> int:
+    with pytest.raises(Problem) as caught:
+        lane.admit()
+    assert caught.value.code == "overloaded"
+    return int(caught.value.headers["Retry-After"])
+
+
+def test_who_is_refused_is_told_how_long_what_is_computed_takes_and_never_more_than_a_deadline() -> None:
+    now = 0.0
+    lane = Lane("test", JobThreads("test", threads=1), places=4, longest_retry_s=10.0, clock=lambda: now)
+    ended = lane.begin()
+    now = 3.0
+    ended()
+    places = [lane.admit() for _ in range(4)]
+    # Places whose jobs do not compute or wait yet say nothing about the time.
+    assert _retry_after(lane) == 1
+    ends = [lane.begin() for _ in range(2)]
+    assert _retry_after(lane) == 6
+    ends += [lane.begin() for _ in range(2)]
+    assert _retry_after(lane) == 10
+    for place, end in zip(places, ends, strict=True):
+        end()
+        with place:
+            pass
+    lane.close()
+
+
+def test_a_closed_lane_lets_nobody_in_and_takes_the_jobs_of_those_who_are() -> None:
+    lane = Lane("test", JobThreads("test", threads=1), places=1)
+    lane.closed_because = "it stops"
+    with pytest.raises(Problem, match="it stops"):
+        lane.check_room()
+    with lane.admit():
+        assert lane.admitted == 1
     lane.close()
 
 

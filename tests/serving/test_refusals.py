@@ -108,7 +108,9 @@ def test_a_full_lane_refuses_before_anything_is_read(
                     pass
             reply = await client.post(path, content=pictures.plain())
             assert reply.status_code != 503
-            shed = runtime.metrics.registry.get_sample_value("clead_shed_total", {"lane": lane})
+            shed = runtime.metrics.registry.get_sample_value(
+                "clead_shed_total", {"lane": lane, "reason": "full"}
+            )
             assert shed == 3
 
     asyncio.run(scenario())

@@ -1,0 +1,36 @@
+"""The types of settings that take more than one word, and how their texts are read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from serving.access.keys import KeyRing, KeysError, parse_entry
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
+    keys = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            keys.append(parse_entry(entry))
+        except KeysError as error:
+            raise ValueError(f"key {number}: {error}") from None
+    KeyRing(keys)
+    return entries
+
+
+def _absent_when_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Count = Annotated[int, Field(ge=1)]
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+KeyEntries = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_key_entries)]
+Optional_ = BeforeValidator(_absent_when_empty)

@@ -24,6 +24,7 @@ from serving.observing.request_log import LOGGER
 from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem
 from serving.runtime import Runtime
+from serving.unread_body import UnreadBody
 from serving.uploads.room import HeldBody
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -49,8 +50,14 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = time.perf_counter()
         headers = Headers(scope=scope)
+        exchange = UnreadBody(headers, receive, send)
+        await self._handle(scope, headers, exchange.receive, exchange.send)
+        await exchange.finish()
+
+    async def _handle(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Answers a request, and says what became of it."""
+        begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         open_record(scope)

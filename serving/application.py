@@ -9,7 +9,8 @@ from typing import TypeAlias
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from serving import status_routes
 from serving.classifying.route import classify
@@ -26,12 +27,10 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 class Application(Starlette):
     """The routes around one runtime, which starts and stops with it.
 
-    `serving.front` asks `handlers` and then `router`: Starlette's own middlewares and error pages are not in
-    the way of any request.
+    `serving.front` asks `find`, and `router` about what that does not find: it raises the HTTPException that
+    says why. Starlette's own middlewares and error pages are not in the way of any request.
 
     Attributes:
-        handlers: by method and path, of the paths without parameters.
-        router: finds the others; raises HTTPException where there is nothing.
         paths: all there are, for people.
     """
 
@@ -40,13 +39,33 @@ class Application(Starlette):
         super().__init__(routes=table, lifespan=_lifespan)
         self.router.redirect_slashes = False
         self.state.runtime = runtime
-        self.handlers: Mapping[tuple[str, str], Handler] = {
+        self._table = table
+        self._handlers: Mapping[tuple[str, str], Handler] = {
             (method, route.path): route.endpoint
             for route in table
             if not route.param_convertors
             for method in route.methods or ()
         }
         self.paths = ", ".join(route.path for route in table)
+
+    def find(self, scope: Scope) -> Handler | None:
+        """What answers a request; None where there is nothing at its path, or not for its method.
+
+        The scope is told the `endpoint`, also that of another method, and the parameters in the path.
+        """
+        handler = self._handlers.get((scope["method"], scope["path"]))
+        if handler is not None:
+            scope["endpoint"] = handler
+            return handler
+        for route in self._table:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                handler = route.endpoint
+                return handler
+            if match is Match.PARTIAL:
+                scope.setdefault("endpoint", found["endpoint"])
+        return None
 
 
 def routes() -> list[Route]:

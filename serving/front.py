@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
 from serving.access.audit import open_record, write_record
-from serving.application import Application
+from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER
 from serving.observing.tracing import trace_id, trace_of
@@ -77,12 +77,14 @@ class Front:
                 message.setdefault("headers", []).extend(added)
             await send(message)
 
+        # First, so that whoever is refused counts for what was asked for.
+        handler = self.application.find(scope)
         try:
             held = self._admit(scope, headers, added)
             admitted = True
             if held is not None:
                 receive = held.counting(receive)
-            await self._answer(scope, receive, sending)
+            await self._answer(handler, scope, receive, sending)
         # The client has gone: nobody is told anything.
         except ClientDisconnect:
             pass
@@ -112,14 +114,12 @@ class Front:
             if not shed:
                 self._log(scope, status or CLIENT_CLOSED_REQUEST, seconds)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hands the request to its handler."""
+    async def _answer(self, handler: Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands the request to its handler; where there is none, the router says why."""
         scope["app"] = self.application
-        handler = self.application.handlers.get((scope["method"], scope["path"]))
         if handler is None:
             await self.application.router(scope, receive, send)
             return
-        scope["endpoint"] = handler
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
@@ -157,8 +157,7 @@ class Front:
         )
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        # The router leaves the handler in the scope; paths that it does not know share one label, for they
-        # are endless.
+        # Paths that nobody knows share one label, for they are endless.
         endpoint = scope.get("endpoint")
         route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
         self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()

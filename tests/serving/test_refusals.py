@@ -136,3 +136,47 @@ def test_a_refusal_that_cost_a_request_says_what_is_left(models_dir: Path) -> No
                     pass
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/classify", "classify"),
+        ("POST", "/v2/models/colors/infer", "infer"),
+        ("GET", "/models/colors", "model_card"),
+        ("GET", "/probe", "probe"),
+        ("GET", "/nowhere", "unmatched"),
+    ],
+)
+def test_what_is_refused_by_its_headers_counts_for_the_route_that_it_asked_for(
+    models_dir: Path, method: str, path: str, route: str
+) -> None:
+    entry = f"{hashlib.sha256(b'k').hexdigest()} scope=probe rate=1/h"
+
+    async def scenario() -> None:
+        settings = Settings(models_dir=models_dir, keys=(entry,))
+        async with started(settings) as (front, runtime), asking(front) as client:
+            counted = runtime.metrics.registry.get_sample_value
+            assert (await client.request(method, path, content=b"?")).status_code == 401
+            reply = await client.request(method, path, content=b"?", headers={"X-API-Key": "k"})
+            reply = await client.request(method, path, content=b"?", headers={"X-API-Key": "k"})
+            assert reply.status_code in (403, 429)
+            for status in (401, reply.status_code):
+                labels = {"route": route, "status": str(status)}
+                assert counted("clead_requests_total", labels), labels
+
+    asyncio.run(scenario())
+
+
+def test_what_a_full_lane_refuses_counts_for_its_route(models_dir: Path) -> None:
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
+            places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
+            assert (await client.post("/classify", content=b"?")).status_code == 503
+            labels = {"route": "classify", "status": "503"}
+            assert runtime.metrics.registry.get_sample_value("clead_requests_total", labels) == 1
+            for place in places:
+                with place:
+                    pass
+
+    asyncio.run(scenario())

@@ -26,6 +26,7 @@ from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.unread_body import UnreadBody
 from serving.uploads.room import HeldBody
+from serving.web_socket import as_http
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
@@ -47,7 +48,9 @@ class Front:
         self.runtime: Runtime = application.state.runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            scope, receive, send = as_http(scope, receive, send)
+        elif scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -78,7 +81,7 @@ class Front:
             await send(message)
 
         # First, so that whoever is refused counts for what was asked for.
-        handler = self.application.find(scope)
+        handler = scope.get("endpoint") or self.application.find(scope)
         try:
             held = self._admit(scope, headers, added)
             admitted = True

@@ -16,6 +16,7 @@ from serving import status_routes
 from serving.classifying.route import classify
 from serving.inference.routes import open_inference_routes
 from serving.models import routes as model_routes
+from serving.open_files import raise_open_files_limit
 from serving.openapi import routes as documentation
 from serving.page_routes import page_routes
 from serving.probing.route import probe
@@ -90,6 +91,7 @@ def routes() -> list[Route]:
 @asynccontextmanager
 async def _lifespan(application: Application) -> AsyncIterator[None]:
     runtime: Runtime = application.state.runtime
+    raise_open_files_limit()
     runtime.start()
     try:
         yield

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from serving.drain import Drain, all_finished, begin_draining, drain_server, end_draining
+from serving.settings import Settings
+from tests.serving import pictures
+from tests.serving.in_process import asking, started
 
 GRACE_S = 60.0
 
@@ -96,3 +101,30 @@ def test_a_server_that_stops_has_begun_to_drain_with_or_without_the_file(tmp_pat
         drain.look(busy=True)
         assert drain.begun and not drain.over
         drain.close()
+
+
+def test_a_request_that_was_let_in_is_finished_although_its_body_comes_late(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    file, image = tmp_path / "drain", pictures.plain()
+
+    async def scenario() -> None:
+        settings = Settings(models_dir=models_dir, probe=False, drain_file=file, drain_ms=0)
+        async with started(settings) as (front, runtime), asking(front) as client, asyncio.timeout(60):
+
+            async def body() -> AsyncIterator[bytes]:
+                yield image[:10]
+                begin_draining(file)
+                while runtime.classify_lane.closed_because is None:
+                    await asyncio.sleep(0.01)
+                assert not all_finished(file)
+                yield image[10:]
+
+            late = await client.post("/classify", content=body(), headers={"Content-Type": "image/png"})
+            new = await client.post("/classify", content=image, headers={"Content-Type": "image/png"})
+            assert (late.status_code, new.status_code) == (200, 503)
+            assert new.json()["code"] == "not_ready"
+            while not all_finished(file):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())

@@ -165,7 +165,7 @@ def test_a_streamed_result_is_on_record(models_dir: Path, audits: list[logging.L
 def test_a_probe_whose_client_goes_away_is_on_record(
     models_dir: Path, audits: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch, accept: bytes
 ) -> None:
-    def attack(*_: object, cancelled: Callable[[], bool], progress: object) -> object:
+    def attack(*_: object, cancelled: Callable[[], bool], **__: object) -> object:
         while not cancelled():
             pass
         return {}

@@ -106,7 +106,9 @@ def test_an_engine_that_comes_up_later_is_found(triton: Triton, tmp_path: Path) 
             assert time.monotonic() < deadline
         (tmp_path / "colors").rename(away["colors"])
         assert _until_200(server).json["predictions"][0]["label"] == "red"
-        assert ask(server.port, "GET", "/readyz").status == 200
+        # It is to be got ready for probes as well.
+        while ask(server.port, "GET", "/readyz").status != 200:
+            assert time.monotonic() < deadline
 
         refused = _classify(server, "other")
         assert (refused.status, refused.json["code"]) == (503, "model_unavailable")

@@ -89,6 +89,7 @@ async def _job(request: Request, runtime: Runtime) -> ProbeJob:
         max_images=1,
         deadline_s=settings.body_deadline_ms / 1000,
     )
+    _record(request).wanted(upload.fields)
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
     _check_images_scope(request, values)
     deadline = time.monotonic() + probe_deadline_s(values, settings)

@@ -112,6 +112,9 @@ def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
     if options.strict and engine.provider != providers[0][0]:
         engine.close()
         raise _refusal(options, engine.describe().reason or f"ONNX Runtime chose {engine.provider}")
+    if options.strict and engine.left_to_cpu is not None:
+        engine.close()
+        raise _refusal(options, engine.left_to_cpu)
     return engine
 
 

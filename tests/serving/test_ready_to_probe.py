@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +20,11 @@ from export.triton_repository import write_triton_repository
 from probes.request import ProbeRequest
 from serving.models.model import Model
 from serving.probing import process as probe_process
+from serving.probing.frames import read_frame
 from serving.probing.job import ProbeJob
 from serving.probing.process import ProbeProcess
 from serving.probing.processes import ProbeProcesses
+from serving.probing.worker import Prober
 from serving.settings import Settings
 from tests.engines.triton_server import Behaviour, triton_server
 from tests.serving import pictures
@@ -31,7 +34,6 @@ from tests.serving.conftest import running_server
 from tests.serving.in_process import asking, started
 
 IMAGE = pictures.plain((140, 120, 10))
-DEADLINE_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,23 +107,49 @@ def _never() -> bool:
     return False
 
 
-def test_the_time_for_getting_a_model_ready_is_not_the_probes(triton: Triton) -> None:
-    triton.behaviour.hang = threading.Event()
-    process = ProbeProcess(triton.settings)
+def test_the_deadline_is_put_off_by_what_the_process_needed_to_begin(
+    triton: Triton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines: list[float] = []
+
+    def run(job: ProbeJob, **_: object) -> dict[str, Any]:
+        deadlines.append(job.deadline)
+        return {}
+
+    monkeypatch.setattr(ProbeJob, "run", run)
+    answers, answering = os.pipe()
+    settings = triton.settings.model_copy(update={"engine": "cpu"})
+    prober = Prober(settings, answers=answering, cancelled=threading.Event())
+    now = time.monotonic()
+    head = {
+        "bundle": str(triton.bundle.path),
+        "sha256": triton.bundle.sha256,
+        "request": ProbeRequest().to_dict(),
+        "max_pixels": 10_000,
+        # Ten minutes ago, with a deadline that has long passed.
+        "since": now - 600.0,
+        "deadline": now - 598.0,
+    }
+    for _ in range(2):
+        prober.probe(head, IMAGE)
+    os.close(answering)
+    told = []
+    while (frame := read_frame(answers)) is not None:
+        told.append(frame[0])
+    os.close(answers)
+    assert [one["kind"] for one in told] == ["loading", "begun", "report", "begun", "report"]
+    assert [one["deadline"] for one in told if one["kind"] == "begun"] == deadlines
+    assert now + 1.99 <= deadlines[0] <= deadlines[1] <= time.monotonic() + 2.01
+
+
+def test_a_worker_is_told_when_a_probe_begins(triton: Triton) -> None:
+    process = ProbeProcess(triton.settings.model_copy(update={"engine": "cpu"}))
     begun: list[float] = []
-    with ThreadPoolExecutor(1) as pool:
-        job = _job(triton, deadline=time.monotonic() + DEADLINE_S)
-        probing = pool.submit(process.run, job, cancelled=_never, on_begin=begun.append)
-        try:
-            while time.monotonic() < job.deadline:
-                time.sleep(0.1)
-        finally:
-            triton.behaviour.hang.set()
-        report = probing.result(60)
-    ended = time.monotonic()
+    job = _job(triton, deadline=time.monotonic() + 60.0)
+    since = time.monotonic()
+    process.run(job, cancelled=_never, on_begin=begun.append)
     process.close()
-    assert report["budget"]["exhausted"] is False
-    assert job.deadline + DEADLINE_S <= begun[0] <= ended + DEADLINE_S
+    assert job.deadline < begun[0] < job.deadline + time.monotonic() - since
 
 
 def test_a_model_goes_on_loading_when_nobody_waits_for_the_probe(

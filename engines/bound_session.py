@@ -73,6 +73,8 @@ class BoundSession:
         plain: Callable[[], PlainSession],
     ) -> None:
         self.provider: str = session.get_providers()[0]
+        # ONNX Runtime captures no graph that the CPU has a part in.
+        self.left_to_cpu: str | None = None
         self._session: onnxruntime.InferenceSession | None = session
         self._graph, self._outputs, self._open_plain = graph, tuple(outputs), plain
         self._plain: PlainSession | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from engines.accelerators import gpu_present, why_not_cuda, why_not_tensorrt
 from engines.engine import Engine, EngineError
@@ -16,9 +16,14 @@ from engines.tensorrt_cache import open_cache
 from engines.tensorrt_options import context_model, tensorrt_options
 from export.bundle import CLASSIFIER, GRADIENT, Bundle, BundleError
 
+if TYPE_CHECKING:
+    from engines.triton import TritonEngine
+
 EngineName = Literal["auto", "cpu", "cuda", "tensorrt", "triton"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
+START_S = 30.0
+"""Seconds that one call of a Triton server may take while the engine is started and checked."""
 _LARGEST_BATCH = 256
 _PIXELS_IN_A_BATCH = 2**20
 CUDA_OPTIONS = {
@@ -39,8 +44,8 @@ class EngineOptions:
     that has an NVIDIA GPU (`engines.accelerators.gpu_present`). `threads`: per operator on the CPU, 0 for
     every physical core. `max_batch` bounds memory, larger batches run in pieces (None: by the size of the
     images). `cuda_graphs` replays captured CUDA graphs where the provider is CUDA
-    (`engines/bound_session.py`). `deadline` bounds one call of a Triton server, in seconds. `tensorrt_cache`
-    keeps the engines that TensorRT builds.
+    (`engines/bound_session.py`). `deadline` bounds one call of a Triton server, in seconds; until the engine
+    has started, `START_S` does. `tensorrt_cache` keeps the engines that TensorRT builds.
     """
 
     engine: EngineName = "auto"
@@ -52,7 +57,7 @@ class EngineOptions:
     with_gradient: bool = True
     cuda_graphs: bool = False
     triton_url: str | None = None
-    deadline: float = 30.0
+    deadline: float = START_S
     tensorrt_cache: Path | None = None
 
 
@@ -66,7 +71,18 @@ def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     options = options or EngineOptions()
     if options.engine not in ENGINES:
         raise EngineError(f"there is no engine {options.engine!r}: accepted are {', '.join(ENGINES)}")
-    engine = _triton(bundle, options) if options.engine == "triton" else _onnx_runtime(bundle, options)
+    if options.engine == "triton":
+        triton = _triton(bundle, options)
+        _check(triton, bundle, options)
+        triton.deadline = options.deadline
+        return triton
+    engine = _onnx_runtime(bundle, options)
+    _check(engine, bundle, options)
+    return engine
+
+
+def _check(engine: Engine, bundle: Bundle, options: EngineOptions) -> None:
+    """Raises EngineError, and closes the engine, if it computes something else than what was exported."""
     try:
         check_engine(engine, bundle, with_gradient=options.with_gradient)
     except BundleError as error:
@@ -75,7 +91,6 @@ def load_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     except EngineError:
         engine.close()
         raise
-    return engine
 
 
 def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
@@ -97,6 +112,9 @@ def _onnx_runtime(bundle: Bundle, options: EngineOptions) -> Engine:
     if options.strict and engine.provider != providers[0][0]:
         engine.close()
         raise _refusal(options, engine.describe().reason or f"ONNX Runtime chose {engine.provider}")
+    if options.strict and engine.left_to_cpu is not None:
+        engine.close()
+        raise _refusal(options, engine.left_to_cpu)
     return engine
 
 
@@ -152,7 +170,7 @@ def _refusal(options: EngineOptions, reason: str) -> EngineError:
     )
 
 
-def _triton(bundle: Bundle, options: EngineOptions) -> Engine:
+def _triton(bundle: Bundle, options: EngineOptions) -> TritonEngine:
     # tritonclient brings grpc, which takes as long to import as ONNX Runtime: only Triton's users pay for it.
     from engines.triton import TritonEngine
 
@@ -161,7 +179,7 @@ def _triton(bundle: Bundle, options: EngineOptions) -> Engine:
     return TritonEngine(
         bundle,
         url=options.triton_url,
-        deadline=options.deadline,
+        deadline=START_S,
         max_batch=options.max_batch or default_max_batch(bundle),
         with_gradient=options.with_gradient,
     )

@@ -42,6 +42,12 @@ class OnnxRuntimeEngine:
         used = [session.provider for session in self._sessions()]
         return max(used, key=lambda name: ranked.index(name) if name in ranked else len(ranked))
 
+    @property
+    def left_to_cpu(self) -> str | None:
+        """What the CPU computes that a faster provider was asked to; None: nothing that costs time."""
+        left = dict.fromkeys(session.left_to_cpu for session in self._sessions() if session.left_to_cpu)
+        return "; ".join(left) or None
+
     def logits(self, images: Array) -> Array:
         """Logits float32[N, K] of images float32[N, 3, H, W]; raises ValueError for another shape or type."""
         batch = self._signature.images(images)

@@ -19,6 +19,12 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 
+_RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
+_COSTLY = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
+"""Where a network spends its time. Others ONNX Runtime leaves to the CPU on purpose, those that compute
+shapes; its option `session.disable_cpu_ep_fallback` knows no difference, and would refuse every gradient.
+"""
+
 Provider = tuple[str, Mapping[str, str]]
 Feed = Mapping[str, Floats | Integers]
 _LOG = logging.getLogger("clead.engines")
@@ -61,6 +67,9 @@ class GraphSession(Protocol):
     provider: str
     """The execution provider in use, read back after the graph was loaded."""
 
+    left_to_cpu: str | None
+    """What the CPU computes of it that another provider was asked to, where that costs time."""
+
     @property
     def reason(self) -> str | None:
         """Why nothing faster runs it; None: nothing faster was asked for."""
@@ -78,7 +87,8 @@ class PlainSession:
     def __init__(self, session: onnxruntime.InferenceSession, *, reason: str | None) -> None:
         self._session = session
         self.provider: str = session.get_providers()[0]
-        self.reason = reason
+        self.left_to_cpu = None if self.provider == CPU else _left_to_cpu(session)
+        self.reason = "; ".join(filter(None, (reason, self.left_to_cpu))) or None
 
     def run(self, outputs: Sequence[str], feed: Feed) -> list[Floats]:
         """One run; raises EngineError when it fails."""
@@ -132,6 +142,17 @@ def open_plain(bundle: Bundle, graph: str, settings: SessionSettings) -> PlainSe
     raise last or EngineError(f"no execution provider loads {graph}")
 
 
+def _left_to_cpu(session: onnxruntime.InferenceSession) -> str | None:
+    placed = [
+        (subgraph.ep_name, node.op_type)
+        for subgraph in session.get_provider_graph_assignment_info()
+        for node in subgraph.get_nodes()
+    ]
+    costly = [provider for provider, operator in placed if operator in _COSTLY]
+    left = costly.count(CPU)
+    return f"the CPU computes {left} of its {len(costly)} convolutions and matrix products" if left else None
+
+
 def _why_not(
     wished: str, session: onnxruntime.InferenceSession, failures: Sequence[str], lock: Path | None
 ) -> str | None:
@@ -159,6 +180,7 @@ def open_session(
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = settings.inter_op_threads
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry(_RECORD_PLACEMENT, "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
     try:
         if providers[0][0] == CPU:

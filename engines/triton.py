@@ -52,7 +52,8 @@ class TritonEngine:
 
     Args:
         url: host and gRPC port of the server, e.g. `localhost:8001`.
-        deadline: seconds that one call may take, the connection and its repetitions included.
+        deadline: seconds that one call may take, the connection and its repetitions included. The attribute
+            of this name may be changed at any time.
         max_batch: larger batches are sent in pieces; the models' own limit is kept as well.
 
     Raises:
@@ -69,7 +70,7 @@ class TritonEngine:
         with_gradient: bool = True,
     ) -> None:
         self._url = url
-        self._deadline = deadline
+        self.deadline = deadline
         self._signature = Signature.of(bundle)
         self._version = bundle.manifest.version
         self._sha256 = bundle.sha256
@@ -187,7 +188,7 @@ class TritonEngine:
 
     def _call(self, request: Callable[[grpc_client.InferenceServerClient, float], Any]) -> Any:
         """The answer to `request`, which is given a client and the seconds that are left."""
-        end = time.monotonic() + self._deadline
+        end = time.monotonic() + self.deadline
         pauses = iter(_RETRY_PAUSES)
         while True:
             try:

@@ -9,6 +9,7 @@ parameter `graph` names the graph, `optimization` the options of its execution p
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ class TritonPythonModel:
         graph = Path(__file__).with_name(config["parameters"]["graph"]["string_value"])
         options = onnxruntime.SessionOptions()
         # The instances are processes that share the cores: threads without work have to sleep.
+        options.intra_op_num_threads = _threads(config)
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(config, args)
         try:
@@ -95,6 +97,13 @@ class TritonPythonModel:
 def _axes(tensor: Mapping[str, Any]) -> tuple[int, ...]:
     shape = tensor["reshape"]["shape"] if "reshape" in tensor else tensor["dims"]
     return tuple(shape)
+
+
+def _threads(config: Mapping[str, Any]) -> int:
+    """The share of the cores for one of the instances of a model."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    instances: int = sum(group["count"] for group in config["instance_group"])
+    return max(1, cores // max(1, instances))
 
 
 def _providers(config: Mapping[str, Any], args: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:

@@ -38,7 +38,12 @@ MAX_BATCH = 64
 _CUDA_PARAMETERS = {"cudnn_conv_algo_search": "1", "arena_extend_strategy": "1"}
 """HEURISTIC and kSameAsRequested in the backend's own numbers: what `CUDA_OPTIONS` says of them."""
 _RESOURCE = "clead_execution"
-"""Models that need it take turns by priority, where Triton runs with --rate-limit=execution_count."""
+"""What an instance needs while it runs, where Triton runs with --rate-limit=execution_count. There is as much
+of it as the instance needs that needs most: all instances of a classifier run at the same time, or one of a
+gradient model alone. They take turns by priority.
+"""
+_CLASSIFIERS = 2
+"""Instances of a classifier: one copies its images while the other computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class _Model:
     inputs: tuple[_Tensor, ...]
     outputs: tuple[_Tensor, ...]
     instances: int
+    share: int
+    """Of what there is of `_RESOURCE`, for each instance."""
     priority: int
     """Triton gives an instance of priority p one chance to run where priority 1 gets p."""
 
@@ -121,9 +128,14 @@ def _models(bundle: Bundle) -> tuple[_Model, _Model]:
     numbers = tuple(_Tensor(name=name, type="TYPE_INT64", dims=()) for name in ("label", "target", "loss"))
     value = _Tensor(name="loss_value", type="TYPE_FP32", dims=())
     return (
-        # Two instances let one copy its images while the other computes.
         _Model(
-            name=classifier, graph=CLASSIFIER, inputs=(images,), outputs=(logits,), instances=2, priority=1
+            name=classifier,
+            graph=CLASSIFIER,
+            inputs=(images,),
+            outputs=(logits,),
+            instances=_CLASSIFIERS,
+            share=1,
+            priority=1,
         ),
         _Model(
             name=gradient,
@@ -131,6 +143,7 @@ def _models(bundle: Bundle) -> tuple[_Model, _Model]:
             inputs=(images, *numbers),
             outputs=(logits, value, _images("gradient", spec)),
             instances=1,
+            share=_CLASSIFIERS,
             priority=8,
         ),
     )
@@ -191,7 +204,7 @@ def _config(bundle: Bundle, model: _Model, existing: Any, *, max_batch: int) -> 
         count=model.instances, kind=model_config_pb2.ModelInstanceGroup.KIND_AUTO
     )
     group.rate_limiter.priority = model.priority
-    group.rate_limiter.resources.add(name=_RESOURCE, count=1)
+    group.rate_limiter.resources.add(name=_RESOURCE, count=model.share)
     for batch in sorted({1, max_batch}):
         config.model_warmup.append(_warmup(model.inputs, batch))
     # Written for the CPU as well: Triton looks at them where it has a GPU.

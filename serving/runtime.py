@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import math
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.requests import Request
 
-from export.bundle import Bundle
 from serving.access.access import load_access
 from serving.classifying.batch import Classification
 from serving.classifying.batch_loop import BatchLoop
@@ -26,6 +23,7 @@ from serving.drain import LOOK_S, Drain
 from serving.lanes import Job, JobThreads, Lane, Workers
 from serving.listener import refuse_connections_on_stop
 from serving.models.engine_start import start_engine
+from serving.models.follower import Follower
 from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
@@ -42,6 +40,7 @@ from serving.uploads.room import upload_room
 
 FOLLOW_S = 1.0
 """Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""
+GETTING_READY_TO_PROBE = "the default model is being got ready for probes"
 DRAINING = "the server is draining: it is about to stop"
 
 
@@ -49,6 +48,8 @@ class Runtime:
     """One worker's state. Built without any work; `start` begins loading the default model in the background.
 
     `not_ready` says why requests cannot be served yet; None once the default model has answered a warm-up.
+    `not_probing` says why probes cannot; None once the default model has been got ready for them, too, and on
+    a server that does not probe.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,11 +75,14 @@ class Runtime:
         self.drain = Drain(settings.drain_file, grace_s=settings.drain_ms / 1000)
         self.tracing: Tracing | None = None
         self.not_ready: str | None = "the default model is being loaded"
+        self.not_probing: str | None = GETTING_READY_TO_PROBE if settings.probe else None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="clead-load")
         # Apart from the loader: nobody waits for what is got ready in here.
-        self._follower = ThreadPoolExecutor(1, thread_name_prefix="clead-follow")
+        self._following_thread = ThreadPoolExecutor(1, thread_name_prefix="clead-follow")
+        self._follower = Follower(
+            self.registry, load=self._load_for_probes, forget=self.probes.forget, show=self._show_models
+        )
         self._tasks: list[asyncio.Task[None]] = []
-        self._leaving: list[tuple[weakref.ref[Model], Bundle]] = []
         self._attempted = asyncio.Event()
         self._showing = threading.Lock()
 
@@ -103,7 +107,7 @@ class Runtime:
             lane.close()
         self.probes.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
-        self._follower.shutdown(wait=True, cancel_futures=True)
+        self._following_thread.shutdown(wait=True, cancel_futures=True)
         self.registry.close()
         self.access.close()
         self.drain.close()
@@ -121,12 +125,14 @@ class Runtime:
         return self.probe_lane if path == "/probe" else None
 
     def check_ready(self) -> None:
-        """Raises Problem not_ready until the default model has answered its warm-up, and once the server is
-        about to stop.
+        """Raises Problem not_ready until the default model has answered its warm-up, also where it will be
+        probed, and once the server is about to stop. What happens to probes later on changes nothing.
         """
         if self.drain.begun:
             raise Problem("not_ready", DRAINING, headers={"Retry-After": "1"})
         self._check_loaded()
+        if self.not_probing is not None:
+            raise Problem("not_ready", self.not_probing, headers={"Retry-After": "1"})
 
     def _check_loaded(self) -> None:
         if self.not_ready is not None:
@@ -212,11 +218,11 @@ class Runtime:
             self._attempted.set()
             if self.not_ready is not None:
                 await asyncio.sleep(RETRY_S)
-        with contextlib.suppress(Problem):
-            # If it cannot be probed, the first probe will say so.
-            model = self.registry.loaded(None)
-            if model is not None:
-                await self._following(self._load_for_probes, model)
+        # It may have been replaced by one that can be probed.
+        while self.not_probing is not None:
+            await self._following(self._try_probes)
+            if self.not_probing is not None:
+                await asyncio.sleep(RETRY_S)
 
     def _try_default(self) -> None:
         logger = logging.getLogger(LOGGER)
@@ -243,6 +249,18 @@ class Runtime:
         if info.unused_gpu or (info.reason is not None and self.settings.engine != "auto"):
             logger.warning("a faster engine is not used: %s", info.reason)
 
+    def _try_probes(self) -> None:
+        try:
+            self._load_for_probes(self.registry.get(None))
+        # As above: whoever asks /readyz hears of it, and classifications are answered all the same.
+        except Exception as error:
+            reason = f"the default model cannot be probed, and only classified with CLEAD_PROBE=0: {error}"
+            if reason != self.not_probing:
+                logging.getLogger(LOGGER).warning(reason)
+            self.not_probing = reason
+            return
+        self.not_probing = None
+
     def _load_for_probes(self, model: Model) -> None:
         if self.settings.probe:
             self.probes.load(model.bundle)
@@ -250,26 +268,10 @@ class Runtime:
     async def _follow_models(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW_S)
-            await self._following(self._follow_once)
+            await self._following(self._follower.look)
 
-    async def _following(self, work: Callable[..., None], *arguments: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._follower, work, *arguments)
-
-    def _follow_once(self) -> None:
-        try:
-            replaced = self.registry.follow(self._load_for_probes)
-            self._leaving += [(weakref.ref(model), model.bundle) for model in replaced]
-            del replaced
-            # A probe that was given the model before it was replaced may still wait for its turn, and the
-            # files may be gone.
-            for model, bundle in list(self._leaving):
-                if model() is None:
-                    self._leaving.remove((model, bundle))
-                    self.probes.forget(bundle)
-            self._show_models()
-        # A mistake of ours must not end the looking, nor the server that goes on as before.
-        except Exception:
-            logging.getLogger(LOGGER).exception("the models folder cannot be followed")
+    async def _following(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._following_thread, work)
 
     async def _watch_drain(self) -> None:
         lanes = (self.classify_lane, self.probe_lane)

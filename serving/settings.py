@@ -212,7 +212,8 @@ class Settings(BaseModel):
     @property
     def longest_request_s(self) -> int:
         """Seconds in which every request has been answered: above the sum of the deadlines."""
-        longest = self.body_deadline_ms + max(self.classify_deadline_ms, self.probe_max_deadline_ms)
+        # A probe may begin as late as its deadline, because its model was being loaded, and then has it anew.
+        longest = self.body_deadline_ms + max(self.classify_deadline_ms, 2 * self.probe_max_deadline_ms)
         return longest // 1000 + 60
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
-from probes.request import ProbeRequest
+from probes.request import Include, ProbeRequest
+from serving.access.access import IMAGES_PARAMETER
 from serving.observing.request_log import LOGGER
 
 AUDITED = ("POST", "/probe")
+_IMAGES: tuple[str, ...] = get_args(Include)
 _LOG = logging.getLogger(f"{LOGGER}.audit")
 
 
@@ -24,6 +27,15 @@ class ProbeRecord:
     include: tuple[str, ...] = ()
     verdict: str | None = None
     status: int | None = None
+
+    def wanted(self, given: Iterable[tuple[str, str]]) -> None:
+        """Takes down the images that parameters ask for, by the names that there are, whether or not the
+        request will be refused.
+        """
+        words = {
+            word.strip() for name, value in given if name == IMAGES_PARAMETER for word in value.split(",")
+        }
+        self.include = tuple(sorted({*self.include, *words.intersection(_IMAGES)}))
 
     def asked(self, request: ProbeRequest) -> None:
         """Takes down what is to be attacked."""
@@ -38,7 +50,8 @@ class ProbeRecord:
 def open_record(scope: Scope) -> None:
     """Gives a request to probe a record, for the handler to fill in (`request.state.audit`)."""
     if (scope["method"], scope["path"]) == AUDITED:
-        scope["state"]["audit"] = ProbeRecord()
+        record = scope["state"]["audit"] = ProbeRecord()
+        record.wanted(QueryParams(scope["query_string"]).multi_items())
 
 
 def write_record(scope: Scope, *, status: int, seconds: float) -> None:

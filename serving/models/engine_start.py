@@ -31,5 +31,7 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> 
         with_gradient=with_gradient,
         cuda_graphs=settings.cuda_graphs,
         triton_url=settings.triton_url,
+        # Nobody waits any longer for what it computes.
+        deadline=(settings.probe_max_deadline_ms if with_gradient else settings.classify_deadline_ms) / 1000,
     )
     return load_engine(bundle, options)

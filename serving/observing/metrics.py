@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import (
@@ -14,7 +14,9 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from serving.models.model import Model
 from serving.shared_folder import shared_folder
@@ -73,17 +75,17 @@ class Metrics:
             "clead_probe_gradient_evaluations", "Gradients computed for probes.", registry=self.registry
         )
         self.model = Gauge(
-            "clead_model_info", "1 for each model in memory, 0 for one that was.",
+            "clead_model_info", "1 for each model in memory.",
             ["name", "version", "sha256"],
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
         self.engine = Gauge(
-            "clead_engine_info", "1 for the engine that runs a model, 0 once it has ended.",
+            "clead_engine_info", "1 for the engine that runs a model.",
             ["model", "engine", "provider", "device", "version", "unused_gpu"],
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
         self.refused_version = Gauge(
-            "clead_model_refused", "1 for a version in the models folder that is not served, else 0.",
+            "clead_model_refused", "1 for each version in the models folder that is not served.",
             ["model"], multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
         self.draining = Gauge(
@@ -107,7 +109,7 @@ class Metrics:
                     unused_gpu=str(info.unused_gpu).lower(),
                 )
             )
-        # Removing a label is not possible where several processes write.
+        # A label cannot be removed where several processes write: `exposition` leaves these out.
         for gauge in self._shown - shown:
             gauge.set(0)
         for gauge in shown - self._shown:
@@ -116,11 +118,27 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
-        if MULTIPROCESS_VARIABLE not in os.environ:
-            return generate_latest(self.registry)
-        collected = CollectorRegistry()
-        MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
-        return generate_latest(collected)
+        collected = self.registry
+        if MULTIPROCESS_VARIABLE in os.environ:
+            collected = CollectorRegistry()
+            MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
+        passing = (self.model, self.engine, self.refused_version)
+        names = {family.name for gauge in passing for family in gauge.describe()}
+        return generate_latest(_WithoutGone(collected, names))
+
+
+class _WithoutGone(Collector):
+    """What a registry collects, but without the series of these metrics that are 0: of what has gone."""
+
+    def __init__(self, registry: CollectorRegistry, names: Container[str]) -> None:
+        self._registry = registry
+        self._names = names
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            if family.name in self._names:
+                family.samples = [sample for sample in family.samples if sample.value]
+            yield family
 
 
 def keep_to_this_server() -> None:

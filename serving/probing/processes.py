@@ -1,4 +1,4 @@
-"""The processes that probe for one worker, each for one job at a time."""
+"""The processes that probe for one worker, each one image at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from export.bundle import Bundle
 from serving.probing.job import OnProgress, ProbeJob
-from serving.probing.process import ProbeProcess, process_ended
+from serving.probing.process import OnBegin, ProbeProcess, process_ended
 from serving.settings import Settings
 
 _IDLE_S = 1.0
 
 
 class ProbeProcesses:
-    """As many processes as probes may run at the same time. Safe to use from as many threads."""
+    """As many processes as probes may run at the same time. As many threads may `run` them."""
 
     def __init__(self, settings: Settings, *, count: int, on_end: Callable[[], None] = lambda: None) -> None:
         self.count = count
@@ -27,28 +27,31 @@ class ProbeProcesses:
             self._idle.put(process)
 
     def load(self, bundle: Bundle) -> None:
-        """Has all of them get a model ready, each once it is idle.
+        """Has all of them get a model ready, also those that probe meanwhile. For one thread at a time, which
+        may `forget` as well.
 
         Raises:
             Problem: as `ProbeProcess.load`.
         """
-        # Whoever is done goes to the end of the queue.
-        for _ in self._everyone:
-            with self._one() as process:
-                process.load(bundle)
+        for process in self._everyone:
+            process.load(bundle)
 
     def forget(self, bundle: Bundle) -> None:
-        """Has all of them release a model, each once it is idle."""
-        for _ in self._everyone:
-            with self._one() as process:
-                process.forget(bundle)
+        """Has all of them release a model."""
+        for process in self._everyone:
+            process.forget(bundle)
 
     def run(
-        self, job: ProbeJob, *, cancelled: Callable[[], bool], progress: OnProgress | None = None
+        self,
+        job: ProbeJob,
+        *,
+        cancelled: Callable[[], bool],
+        progress: OnProgress | None = None,
+        on_begin: OnBegin = lambda _: None,
     ) -> Mapping[str, Any]:
         """As `ProbeProcess.run`, in one that is idle; waits for one if there is none."""
         with self._one() as process:
-            return process.run(job, cancelled=cancelled, progress=progress)
+            return process.run(job, cancelled=cancelled, progress=progress, on_begin=on_begin)
 
     def close(self) -> None:
         """Ends all processes at once and for good, whatever they do."""

@@ -27,7 +27,7 @@ from serving.observing.tracing import trace_of
 from serving.probing.job import ProbeJob
 from serving.probing.parameters import collect_probe_parameters, probe_deadline_s, probe_request
 from serving.probing.process import GRACE_S
-from serving.problems import MISTAKE, Problem
+from serving.problems import MISTAKE, Problem, deadline_exceeded
 from serving.runtime import Runtime, runtime_of
 from serving.uploads.body import Upload, read_upload
 
@@ -88,6 +88,7 @@ class EventStream(Response):
 
 async def _job(request: Request, runtime: Runtime, upload: Upload) -> ProbeJob:
     settings = runtime.settings
+    _record(request).wanted(upload.fields)
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
     _check_images_scope(request, values)
     deadline = time.monotonic() + probe_deadline_s(values, settings)
@@ -121,24 +122,47 @@ async def _watched(
     job: ProbeJob,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Mapping[str, Any]:
-    """The report; the attack is cancelled, within one step, when the client goes away."""
-    gone = threading.Event()
+    """The report; the attack is cancelled, within one step, when the client goes away.
+
+    Raises:
+        Problem: as `ProbeProcess.run`; deadline_exceeded: it has not begun, or not ended, in time.
+    """
+    loop, gone = asyncio.get_running_loop(), threading.Event()
+    limit = asyncio.timeout(_seconds_until(job.deadline) + GRACE_S)
+
+    def postpone(deadline: float) -> None:
+        # By then nobody may wait any more.
+        with suppress(RuntimeError):
+            limit.reschedule(loop.time() + _seconds_until(deadline) + GRACE_S)
+
+    def begun(deadline: float) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(postpone, deadline)
+
+    attack: Callable[[], Any] = partial(
+        runtime.probes.run, job, cancelled=gone.is_set, progress=progress, on_begin=begun
+    )
+    if (trace := trace_of(request.scope)) is not None:
+        attack = trace.call(attack)
     watcher = asyncio.create_task(_until_disconnect(request, gone))
     try:
-        limit = max(0.0, job.deadline - time.monotonic()) + GRACE_S
-        attack: Callable[[], Any] = partial(runtime.probes.run, job, cancelled=gone.is_set, progress=progress)
-        if (trace := trace_of(request.scope)) is not None:
-            attack = trace.call(attack)
-        report: Mapping[str, Any] = await place.run(attack, deadline_s=limit)
+        async with limit:
+            report: Mapping[str, Any] = await place.run(attack, deadline_s=runtime.settings.longest_request_s)
         if gone.is_set():
             raise ClientDisconnect
         return report
+    except TimeoutError:
+        raise deadline_exceeded("the answer was not ready before the deadline") from None
     finally:
         # Whatever ended the waiting, nobody waits for the attack any more.
         gone.set()
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+
+
+def _seconds_until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 async def _until_disconnect(request: Request, gone: threading.Event) -> None:

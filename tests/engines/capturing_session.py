@@ -37,6 +37,9 @@ class CapturingSession:
     def get_providers(self) -> list[str]:
         return [self._provider]
 
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        return []
+
     def io_binding(self) -> RecordedBinding:
         if self.broken == "bind":
             raise RuntimeError("no memory for the buffers")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +78,55 @@ def test_strict_trusts_what_runs_and_not_what_was_promised(
     assert info.unused_gpu
     assert info.reason is not None
     assert CUDA in info.reason
+
+
+class OnCudaItSays:
+    """A session of the CPU that says that CUDA is in use, for all nodes but those of these operators."""
+
+    def __init__(self, session: InferenceSession, left: set[str] | None) -> None:
+        self._session = session
+        self._left = left
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU]
+
+    def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
+        nodes = [
+            node
+            for subgraph in self._session.get_provider_graph_assignment_info()
+            for node in subgraph.get_nodes()
+        ]
+        assert nodes
+        return [
+            SimpleNamespace(
+                ep_name=CPU if self._left is None or node.op_type in self._left else CUDA,
+                get_nodes=lambda node=node: [node],
+            )
+            for node in nodes
+        ]
+
+
+@pytest.mark.parametrize(
+    ("left", "refused"), [(None, True), ({"MatMul", "Gemm"}, True), ({"Shape", "Gather"}, False)], ids=str
+)
+def test_strict_refuses_a_provider_that_leaves_the_work_to_the_cpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, left: set[str] | None, refused: bool
+) -> None:
+    machine(monkeypatch, cuda=None, tensorrt=None, gpu=True)
+    unasked = sessions.open_session
+
+    def open_session(model: Path, providers: object, settings: SessionSettings) -> OnCudaItSays:
+        return OnCudaItSays(unasked(model, ((CPU, {}),), settings), left)
+
+    monkeypatch.setattr(sessions, "open_session", open_session)
+    info = load_engine(bundle, EngineOptions(engine="cuda")).describe()
+    assert info.provider == CUDA
+    assert (info.reason is not None and "the CPU computes" in info.reason) == refused
+    with pytest.raises(EngineError, match="convolutions and matrix products") if refused else nullcontext():
+        load_engine(bundle, EngineOptions(engine="cuda", strict=True))
 
 
 def test_providers_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,23 @@ from tests.serving.color_bundle import write_color_bundle
 from tests.serving.conftest import free_port, running_server
 
 MAX_BATCH = 4
+# Each instance waits until it has met another one. Images of zeros are Triton's own, to warm up with.
+MEETING = """
+import os, time
+alone = TritonPythonModel.execute
+
+def meeting(self, requests):
+    folder = Path({folder!r})
+    if triton.get_input_tensor_by_name(requests[0], "images").as_numpy().any():
+        (folder / str(os.getpid())).touch()
+        until = time.monotonic() + 30
+        while len(list(folder.iterdir())) < 2:
+            assert time.monotonic() < until, "no other instance came"
+            time.sleep(0.01)
+    return alone(self, requests)
+
+TritonPythonModel.execute = meeting
+"""
 
 
 def write(bundle: Bundle, repository: Path, packages: Path) -> None:
@@ -58,6 +75,24 @@ def test_it_computes_what_was_exported(bundle: Bundle, port: int) -> None:
         for rows, gradient in zip(pieces, pool.map(ask_for, pieces), strict=True):
             np.testing.assert_array_equal(gradient, answer.gradient[rows])
     engine.close()
+
+
+def test_two_classifications_are_computed_at_the_same_time(bundle: Bundle, tmp_path: Path) -> None:
+    write(bundle, tmp_path / "repository", triton_packages())
+    (tmp_path / "met").mkdir()
+    with (tmp_path / "repository" / "linear" / "1" / "model.py").open("a") as source:
+        source.write(MEETING.format(folder=str(tmp_path / "met")))
+    port = free_port()
+    # Two of them fit in no batch together.
+    batch = np.ones((MAX_BATCH, 3, SIDE, SIDE), np.float32)
+    with (
+        real_triton(tmp_path / "repository", port=port, log=tmp_path / "triton.log"),
+        ThreadPoolExecutor(2) as pool,
+    ):
+        engine = TritonEngine(bundle, url=f"127.0.0.1:{port}", deadline=60.0)
+        for logits in pool.map(engine.logits, [batch, batch]):
+            np.testing.assert_allclose(logits, batch.reshape(MAX_BATCH, -1) @ class_weights(), rtol=1e-5)
+        engine.close()
 
 
 def test_a_failing_run_is_an_error_and_not_an_end(bundle: Bundle, port: int) -> None:

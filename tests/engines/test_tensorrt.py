@@ -34,6 +34,9 @@ class PretendedSession:
     def get_providers(self) -> list[str]:
         return [self._provider]
 
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        return []
+
     def run(self, *arguments: Any) -> Any:
         return self._session.run(*arguments)
 

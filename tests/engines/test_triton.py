@@ -52,6 +52,17 @@ def test_it_is_loaded_and_checked_against_the_sample(bundle: Bundle, url: str) -
     engine.close()
 
 
+def test_the_deadline_of_a_call_is_that_of_the_options_once_it_has_started(
+    bundle: Bundle, url: str, behaviour: Behaviour
+) -> None:
+    # Too short for the check, if it held there.
+    engine = load_engine(bundle, EngineOptions(engine="triton", triton_url=url, deadline=0.001))
+    behaviour.hang = threading.Event()
+    with pytest.raises(EngineError, match="DEADLINE_EXCEEDED"):
+        engine.logits(images(1))
+    engine.close()
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 11])
 def test_answers_in_batches_that_the_server_takes(
     bundle: Bundle, url: str, behaviour: Behaviour, count: int

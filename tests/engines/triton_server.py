@@ -32,6 +32,8 @@ class Behaviour:
     failures: list[grpc.StatusCode] = field(default_factory=list)
     """How the next calls fail, one each."""
     hang: threading.Event | None = None
+    waiting: int = 0
+    """Inferences that came while it hung."""
     forget_output: bool = False
     empty_output: bool = False
     batches: list[tuple[str, int]] = field(default_factory=list)
@@ -57,6 +59,7 @@ class TritonService(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:
         if self._behaviour.hang is not None:
+            self._behaviour.waiting += 1
             self._behaviour.hang.wait()
         if self._behaviour.failures:
             context.abort(self._behaviour.failures.pop(0), "told to fail")

@@ -139,11 +139,15 @@ def test_packages_are_for_python(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_classifying_goes_before_probing(bundle: Bundle, tmp_path: Path) -> None:
-    limits = [
-        config(folder).instance_group[0].rate_limiter for folder in write_triton_repository(bundle, tmp_path)
-    ]
+    groups = [config(folder).instance_group[0] for folder in write_triton_repository(bundle, tmp_path)]
+    limits = [group.rate_limiter for group in groups]
     assert limits[0].priority < limits[1].priority
-    assert limits[0].resources[0].name == limits[1].resources[0].name
+    (classifying,), (probing,) = (limit.resources for limit in limits)
+    assert classifying.name == probing.name
+    # Triton provides what the neediest instance asks for: room for all classifiers, or for one gradient.
+    provided = max(classifying.count, probing.count)
+    assert groups[0].count == 2
+    assert groups[0].count * classifying.count == probing.count == provided
 
 
 def test_versions_lie_side_by_side(bundle: Bundle, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from serving.probing.processes import ProbeProcesses
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
+from tests.serving.asking import form
 
 KEYS = {"alice": "scope=probe scope=probe:images", "bob": "scope=classify", "carol": "scope=probe rate=1/h"}
 IMAGE = pictures.plain((140, 120, 10))
@@ -59,12 +61,14 @@ def _run(models_dir: Path, scenario: Callable[[Front], Coroutine[Any, Any, None]
     asyncio.run(body())
 
 
-async def _probe(front: Front, query: str = "", *, key: str = "alice", **headers: str) -> httpx.Response:
+async def _probe(
+    front: Front, query: str = "", *, key: str = "alice", body: bytes = IMAGE, **headers: str
+) -> httpx.Response:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(front, client=("10.1.2.3", 4)), base_url="http://127.0.0.1"
     ) as client:
         sent = {"X-API-Key": key} | headers
-        return await client.post(f"/probe?{query}", content=IMAGE, headers=sent, timeout=60)
+        return await client.post(f"/probe?{query}", content=body, headers=sent, timeout=60)
 
 
 def _fields(record: logging.LogRecord) -> Fields:
@@ -111,6 +115,47 @@ def test_a_refused_probe_is_on_record(
         assert (await _probe(front, query, key=key)).status_code == status
         (fields,) = map(_fields, audits)
         assert (fields["status"], fields["key"], fields["verdict"]) == (status, name, None)
+
+    _run(models_dir, scenario)
+
+
+@pytest.mark.parametrize("in_form", [False, True])
+@pytest.mark.parametrize(
+    ("key", "rest", "status"),
+    [("carol", {}, 403), ("alice", {"eps": "much"}, 422), ("alice", {"nonsense": "1"}, 422)],
+)
+def test_images_that_were_refused_are_on_record(
+    models_dir: Path, audits: list[logging.LogRecord], key: str, rest: Mapping[str, str], status: int,
+    in_form: bool,
+) -> None:  # fmt: skip
+    asked = {"include": "difference, secret ,adversarial", **rest}
+
+    async def scenario(front: Front) -> None:
+        if in_form:
+            parts = [
+                ("image", "a.png", IMAGE),
+                *((name, None, text.encode()) for name, text in asked.items()),
+            ]
+            body, content_type = form(parts)
+            reply = await _probe(front, key=key, body=body, **{"Content-Type": content_type})
+        else:
+            reply = await _probe(front, urlencode(asked), key=key)
+        assert reply.status_code == status
+        (fields,) = map(_fields, audits)
+        assert fields["include"] == ("adversarial", "difference")
+        assert "secret" not in JsonLines().format(audits[0])
+
+    _run(models_dir, scenario)
+
+
+@pytest.mark.parametrize(("key", "status"), [("unknown", 401), ("bob", 403)])
+def test_images_that_were_refused_before_anything_was_read_are_on_record(
+    models_dir: Path, audits: list[logging.LogRecord], key: str, status: int
+) -> None:
+    async def scenario(front: Front) -> None:
+        reply = await _probe(front, "include=adversarial&include=difference", key=key)
+        assert reply.status_code == status
+        assert _fields(audits[0])["include"] == ("adversarial", "difference")
 
     _run(models_dir, scenario)
 
@@ -165,7 +210,7 @@ def test_a_streamed_result_is_on_record(models_dir: Path, audits: list[logging.L
 def test_a_probe_whose_client_goes_away_is_on_record(
     models_dir: Path, audits: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch, accept: bytes
 ) -> None:
-    def attack(*_: object, cancelled: Callable[[], bool], progress: object) -> object:
+    def attack(*_: object, cancelled: Callable[[], bool], **__: object) -> object:
         while not cancelled():
             pass
         return {}

@@ -102,7 +102,7 @@ def test_a_request_waits_for_a_worker_that_is_still_loading(
     monkeypatch.setattr(Runtime, "_load", slow_load)
 
     async def scenario() -> None:
-        runtime = Runtime(Settings(models_dir=models_dir))
+        runtime = Runtime(Settings(models_dir=models_dir, probe=False))
         application = Application(runtime)
         front = Front(application, application=application)
         async with application.router.lifespan_context(application), asking(front) as client:

@@ -63,8 +63,8 @@ def _classify(server: Server, model: str = "") -> Reply:
     return ask(server.port, "POST", f"/classify{model and '?model='}{model}", IMAGE, "image/png")
 
 
-def _until_200(server: Server, model: str = "") -> Reply:
-    deadline = time.monotonic() + 60
+def _until_200(server: Server, model: str = "", *, within_s: float = 60) -> Reply:
+    deadline = time.monotonic() + within_s
     while (reply := _classify(server, model)).status != 200:
         assert time.monotonic() < deadline, reply.json
         time.sleep(0.2)
@@ -106,7 +106,9 @@ def test_an_engine_that_comes_up_later_is_found(triton: Triton, tmp_path: Path) 
             assert time.monotonic() < deadline
         (tmp_path / "colors").rename(away["colors"])
         assert _until_200(server).json["predictions"][0]["label"] == "red"
-        assert ask(server.port, "GET", "/readyz").status == 200
+        # It is to be got ready for probes as well.
+        while ask(server.port, "GET", "/readyz").status != 200:
+            assert time.monotonic() < deadline
 
         refused = _classify(server, "other")
         assert (refused.status, refused.json["code"]) == (503, "model_unavailable")
@@ -114,6 +116,21 @@ def test_an_engine_that_comes_up_later_is_found(triton: Triton, tmp_path: Path) 
         assert int(refused.headers["retry-after"]) >= 1
         (tmp_path / "other").rename(away["other"])
         assert _until_200(server, "other").json["model"]["name"] == "other"
+
+
+def test_a_triton_that_hangs_holds_a_thread_no_longer_than_a_request_waits(
+    triton: Triton, tmp_path: Path
+) -> None:
+    settings = _settings(triton) | {"CLEAD_PROBE": "0", "CLEAD_CLASSIFY_CONCURRENCY": "1"}
+    with running_server(tmp_path / "home", settings) as server:
+        triton.behaviour.hang = threading.Event()
+        assert _classify(server).json["code"] in ("deadline_exceeded", "engine_failed")
+        # Hung for good is only what came before.
+        hung, triton.behaviour.hang = triton.behaviour.hang, None
+        try:
+            assert _until_200(server, within_s=20).json["model"]["name"] == "colors"
+        finally:
+            hung.set()
 
 
 def test_the_manifest_is_answered_while_the_engine_starts_and_when_it_fails(models_dir: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from export.bundle import load_bundle
 from serving.models.engine_start import start_engine
@@ -37,22 +40,44 @@ def test_every_metric_is_documented() -> None:
     assert rows == families
 
 
-def test_a_model_that_was_released_and_one_that_is_not_refused_any_more_count_as_0(models_dir: Path) -> None:
+@pytest.mark.parametrize("several_processes", [False, True])
+def test_models_that_are_gone_leave_no_series(
+    models_dir: Path, tmp_path: Path, several_processes: bool
+) -> None:
+    """In a process of its own: where a metric is kept is decided when the library is imported."""
+    environment = {key: value for key, value in os.environ.items() if key != MULTIPROCESS_VARIABLE}
+    if several_processes:
+        environment[MULTIPROCESS_VARIABLE] = str(tmp_path)
+    program = (
+        f"from tests.serving.test_metrics import models_come_and_go; models_come_and_go({str(models_dir)!r})"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+
+
+def models_come_and_go(models_dir: str) -> None:
+    """Shows and withdraws a model, and a refusal, and checks what is told of them."""
     metrics = Metrics()
-    bundle = load_bundle(models_dir / "colors" / "1")
+    bundle = load_bundle(Path(models_dir) / "colors" / "1")
     engine = start_engine(bundle, Settings(engine="cpu"), with_gradient=False)
     model = Model(bundle=bundle, engine=engine, info=engine.describe())
 
-    def shown() -> tuple[float | None, ...]:
-        value = metrics.registry.get_sample_value
-        return value("clead_model_info", model.identity), value("clead_model_refused", {"model": "colors/2"})
+    def shown() -> list[tuple[str, float]]:
+        names = ("clead_model_info", "clead_engine_info", "clead_model_refused")
+        families = text_string_to_metric_families(metrics.exposition().decode())
+        told = [sample for family in families if family.name in names for sample in family.samples]
+        return sorted((sample.name, sample.value) for sample in told)
 
+    there = [("clead_engine_info", 1.0), ("clead_model_info", 1.0)]
+    assert shown() == []
     metrics.show_models([model], refused=[])
-    assert shown() == (1.0, None)
+    assert shown() == there
     metrics.show_models([], refused=["colors/2"])
-    assert shown() == (0.0, 1.0)
+    assert shown() == [("clead_model_refused", 1.0)]
     metrics.show_models([model], refused=[])
-    assert shown() == (1.0, 0.0)
+    assert shown() == there
+    # What counts nothing yet is told all the same.
+    metrics.keys_file_fault.set(False)
+    assert b"clead_keys_file_fault 0.0" in metrics.exposition()
 
 
 def test_servers_on_one_machine_do_not_share_their_metrics(

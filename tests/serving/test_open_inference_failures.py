@@ -75,7 +75,7 @@ def test_a_key_that_is_missing_or_not_enough(models_dir: Path) -> None:
     digest = hashlib.sha256(b"probing").hexdigest()
 
     async def scenario() -> None:
-        settings = Settings(models_dir=models_dir, keys=(f"{digest} scope=probe",))
+        settings = Settings(models_dir=models_dir, keys=(f"{digest} scope=probe",), probe=False)
         async with started(settings) as (front, _), asking(front) as client:
             for method, path in (("POST", INFER), ("GET", "/v2"), ("GET", "/v2/models/colors")):
                 _problem(await client.request(method, path), 401, "unauthorized")

@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,31 @@ def test_a_model_is_got_ready_and_forgotten(process: ProbeProcess, job: ProbeJob
         with pytest.raises(Problem, match=r"gradient\.onnx is missing") as refused:
             attempt()
         assert refused.value.code == "model_unavailable"
+
+
+def test_models_come_and_go_while_a_probe_goes_on(
+    process: ProbeProcess, job: ProbeJob, tmp_path: Path
+) -> None:
+    begun, gone = threading.Event(), threading.Event()
+    endless = dataclasses.replace(job, request=ENDLESS)
+    with ThreadPoolExecutor(1) as pool:
+        probing = pool.submit(process.run, endless, cancelled=gone.is_set, progress=lambda _: begun.set())
+        try:
+            assert begun.wait(60)
+            bundle = write_color_bundle(tmp_path, version="2")
+            process.load(bundle)
+            with pytest.raises(Problem, match="is not the bundle any more"):
+                process.load(dataclasses.replace(bundle, sha256="0" * 64))
+            # The very model that the probe is busy with.
+            process.forget(job.model.bundle)
+            process.load(job.model.bundle)
+            assert not probing.done()
+        finally:
+            gone.set()
+        assert probing.result(60)["certificate"]["finished"] is False
+    bundle.file(GRADIENT).unlink()
+    second = dataclasses.replace(job, model=dataclasses.replace(job.model, bundle=bundle))
+    assert process.run(second, cancelled=_never)["verdict"] == "flipped"
 
 
 def test_a_process_that_dies_while_it_loads_is_said_and_replaced(

@@ -66,7 +66,9 @@ def test_a_reader_that_stops_reading_stops_the_attack_and_frees_its_place(
 ) -> None:
     stopped = threading.Event()
 
-    def attack(*_: object, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
+    def attack(
+        *_: object, cancelled: Callable[[], bool], progress: Callable[..., None], **__: object
+    ) -> object:
         while not cancelled():
             progress(PROGRESS)
             time.sleep(0.001)
@@ -90,7 +92,9 @@ def test_a_slow_reader_is_told_the_latest_state_only(
     states, reported, last_told = 1000, threading.Event(), threading.Event()
     told: list[int] = []
 
-    def attack(*_: object, cancelled: Callable[[], bool], progress: Callable[..., None]) -> object:
+    def attack(
+        *_: object, cancelled: Callable[[], bool], progress: Callable[..., None], **__: object
+    ) -> object:
         for state in range(states):
             progress(PROGRESS | {"gradient_evaluations": state})
         reported.set()

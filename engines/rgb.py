@@ -16,8 +16,8 @@ BACKGROUND = (255, 255, 255)
 # does not show in the resized image.
 DRAFT_MARGIN = 4
 TILE_PIXELS = 1 << 18
-"""Pixels that are composed or scaled at once. Pillow keeps Python's interpreter, and with it all other threads,
-for as long as it composes; and what is made on the way takes several times the memory."""
+"""Pixels that are composed or scaled at once. Pillow keeps Python's interpreter, and with it all other
+threads, for as long as it composes; and what is made on the way takes several times the memory."""
 
 
 def upright_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:

@@ -4,6 +4,8 @@ pixels that it will be served.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -13,6 +15,9 @@ BACKGROUND = (255, 255, 255)
 # A JPEG is decoded at no less than this multiple of what is needed, so that the reduction inside the decoder
 # does not show in the resized image.
 DRAFT_MARGIN = 4
+TILE_PIXELS = 1 << 18
+"""Pixels that are composed or scaled at once. Pillow keeps Python's interpreter, and with it all other
+threads, for as long as it composes; and what is made on the way takes several times the memory."""
 
 
 def upright_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:
@@ -46,23 +51,35 @@ def _draft(image: Image.Image, side: int) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        return _from_16_bit_grey(image)
+        return _tile_by_tile(image, _from_16_bit_grey)
     if image.has_transparency_data:
-        return _on_background(_with_alpha(image))
+        _settle_key_colour(image)
+        return _tile_by_tile(image, _on_background)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def _tile_by_tile(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `convert`, which looks at each pixel by itself, makes of an image: RGB."""
+    across = min(image.width, TILE_PIXELS)
+    down = TILE_PIXELS // across
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, down):
+        for left in range(0, image.width, across):
+            right, bottom = min(left + across, image.width), min(top + down, image.height)
+            whole.paste(convert(image.crop((left, top, right, bottom))), (left, top))
+    return whole
+
+
+def _settle_key_colour(image: Image.Image) -> None:
     transparent = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
         # The key colour of a 16-bit PNG; Pillow has kept only the high byte of each value.
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
-    return image.convert("RGBA")
 
 
 def _on_background(image: Image.Image) -> Image.Image:
     canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-    canvas.alpha_composite(image)
+    canvas.alpha_composite(image.convert("RGBA"))
     return canvas.convert("RGB")
 
 

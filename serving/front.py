@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
-from serving.access.audit import open_record, write_record
+from serving.access.audit import check_on_record, open_record, write_record
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER
@@ -63,7 +63,7 @@ class Front:
         begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        open_record(scope)
+        open_record(scope, self.runtime.log)
         if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
             self.runtime.tracing.begin(scope)
         added = [(b"x-request-id", request_id.encode())]
@@ -137,6 +137,7 @@ class Front:
         """
         if is_open(scope["path"]):
             return None
+        check_on_record(scope)
         access = self.runtime.access
         local = scope.get("server") or ("", None)
         if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):

@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "rate_limited": Kind(429, "The API key is over its quota"),
         "internal_error": Kind(500, "The server made a mistake"),
         "overloaded": Kind(503, "The server is full"),
+        "not_recorded": Kind(503, "The probe cannot be put on record"),
         "not_ready": Kind(503, "The server is not ready"),
         "model_unavailable": Kind(503, "The model cannot be loaded"),
         "engine_failed": Kind(503, "The engine did not answer"),

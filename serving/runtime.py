@@ -27,9 +27,10 @@ from serving.models.follower import Follower
 from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
+from serving.observing.log_writer import LogWriter
 from serving.observing.metrics import Metrics, forget_dead_workers
 from serving.observing.refusal_log import counted_refusals
-from serving.observing.request_log import LOGGER, configure_logging, flush_log
+from serving.observing.request_log import FLUSH_S, LOGGER, configure_logging
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
@@ -55,6 +56,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc)
         self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
         self.registry = ModelRegistry(
             settings,
@@ -88,7 +90,7 @@ class Runtime:
 
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
-        configure_logging()
+        configure_logging(self.log)
         # Who still asks over a connection from before is told that it ends.
         refuse_connections_on_stop(self.drain.stop)
         settle_warnings()
@@ -114,7 +116,7 @@ class Runtime:
         if self.tracing is not None:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
-        flush_log()
+        await asyncio.to_thread(self.log.flush, FLUSH_S)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
         """The lane in which a request will need a place; None for those that need none."""

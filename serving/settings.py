@@ -60,7 +60,11 @@ class Settings(BaseModel):
         "(with `auto`: the CPU although the machine shows an NVIDIA GPU).",
     )
     engine_threads: int = Field(
-        default=0, ge=0, le=1024, description="CPU threads of the engine in each worker; 0: cores / workers."
+        default=0,
+        ge=0,
+        le=1024,
+        description="CPU threads of the engine in each worker; 0: cores / workers, of the cores that "
+        "affinity and CPU quota leave.",
     )
     cuda_graphs: bool = Field(
         default=False,

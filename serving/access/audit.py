@@ -12,7 +12,9 @@ from starlette.types import Scope
 
 from probes.request import Include, ProbeRequest
 from serving.access.access import IMAGES_PARAMETER
+from serving.observing.log_writer import LogWriter
 from serving.observing.request_log import LOGGER
+from serving.problems import Problem
 
 AUDITED = ("POST", "/probe")
 _IMAGES: tuple[str, ...] = get_args(Include)
@@ -47,11 +49,25 @@ class ProbeRecord:
         self.threat, self.verdict = report["threat"], report["verdict"]
 
 
-def open_record(scope: Scope) -> None:
-    """Gives a request to probe a record, for the handler to fill in (`request.state.audit`)."""
+def open_record(scope: Scope, log: LogWriter) -> None:
+    """Gives a request to probe a record, for the handler to fill in (`request.state.audit`), and a place in
+    the log for its line; None instead where the log has none left.
+    """
     if (scope["method"], scope["path"]) == AUDITED:
-        record = scope["state"]["audit"] = ProbeRecord()
-        record.wanted(QueryParams(scope["query_string"]).multi_items())
+        record = scope["state"]["audit"] = ProbeRecord() if log.promise() else None
+        if record is not None:
+            record.wanted(QueryParams(scope["query_string"]).multi_items())
+
+
+def check_on_record(scope: Scope) -> None:
+    """Raises Problem not_recorded for a request to probe that could not be put on record."""
+    if scope["state"].get("audit", True) is None:
+        raise Problem(
+            "not_recorded",
+            "nobody reads this server's log, so probes cannot be put on record: tell the operator, and try "
+            "again later",
+            headers={"Retry-After": "5"},
+        )
 
 
 def write_record(scope: Scope, *, status: int, seconds: float) -> None:
@@ -72,4 +88,4 @@ def write_record(scope: Scope, *, status: int, seconds: float) -> None:
         "status": record.status or status,
         "milliseconds": round(seconds * 1000, 2),
     }
-    _LOG.info("audit", extra={"fields": fields})
+    _LOG.info("audit", extra={"fields": fields, "promised": True})

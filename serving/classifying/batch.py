@@ -33,6 +33,8 @@ class Classification(Generic[T]):
         answer: makes the answer from the logits float32[n, K] of these images.
         late: whether the answer would come too late.
         quick: whether `images` takes less time than handing it to a thread would.
+        slow: whether it takes longer than others should wait for the answer to be computed with it.
+        heavy: whether it takes so much memory that no two of the kind should run at the same time.
     """
 
     model: Model
@@ -40,6 +42,8 @@ class Classification(Generic[T]):
     answer: Callable[[Floats], T]
     late: Callable[[], bool] = lambda: False
     quick: bool = False
+    slow: bool = False
+    heavy: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,12 +15,16 @@ from serving.models.model import Model
 _Waiting: TypeAlias = Waiting[Future[Any]]
 
 GATHERING_S = 0.005
-"""After so long nothing more is decoded for a batch. A large image takes longer than any batch gains: it need
-not wait for the next one, nor those behind it for its answer."""
+"""After so long nothing more is decoded for a batch. One that is slow to decode never joins a batch: it takes
+longer than any batch gains."""
 
 
 class BatchThreads:
     """Threads that take what waits, as far as it is quickly decoded, and compute it as one batch.
+
+    While one thread decodes what is slow, the others prefer what is not, and so does that thread once it has
+    done: a slow one holds up nothing but the next slow one. Heavy ones take turns; those that wait for theirs
+    hold no thread, and can be cancelled. Else nobody overtakes.
 
     Args:
         name: of the threads.
@@ -45,6 +49,7 @@ class BatchThreads:
         self._clock = clock
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Waiting] = deque()
+        self._slow = self._heavy = 0
         self._changed = threading.Condition()
         self._closed = False
 
@@ -88,14 +93,16 @@ class BatchThreads:
         self._threads.append(thread)
 
     def _run(self) -> None:
-        while self._compute_next():
-            pass
+        after_slow: bool | None = False
+        while after_slow is not None:
+            after_slow = self._compute_next(after_slow)
 
-    def _compute_next(self) -> bool:
+    def _compute_next(self, after_slow: bool) -> bool | None:
+        """Whether what this thread has computed was slow; None once closed."""
         # A function of its own, so that a thread that waits holds neither images nor a model.
-        first = self._first()
+        first = self._first(after_slow)
         if first is None:
-            return False
+            return None
         taken: list[_Waiting] = []
         try:
             self._compute(first, taken)
@@ -104,7 +111,7 @@ class BatchThreads:
             for one in taken:
                 if not one.future.done():
                     one.future.set_exception(error)
-        return True
+        return first.job.slow
 
     def _compute(self, first: _Waiting, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with `first`; `taken` holds from then on whoever waits for it."""
@@ -113,8 +120,11 @@ class BatchThreads:
         following: _Waiting | None = first
         while following is not None:
             taken.append(following)
-            self._on_wait(self._clock() - following.since)
-            images = decoded(following)
+            try:
+                self._on_wait(self._clock() - following.since)
+                images = decoded(following)
+            finally:
+                self._decoding(following, -1)
             if images is not None:
                 batch.append((following, images))
             more = len(taken) < MOST_JOBS and self._clock() - begun < GATHERING_S
@@ -124,23 +134,44 @@ class BatchThreads:
         self._on_batch(len(batch))
         finish(batch)
 
-    def _first(self) -> _Waiting | None:
-        """The next job, once there is one; None once closed."""
+    def _first(self, after_slow: bool) -> _Waiting | None:
+        """The next job, once there is one whose turn it is; None once closed."""
         with self._changed:
             while not self._closed:
-                if self._waiting:
-                    one = self._waiting.popleft()
-                    if one.future.set_running_or_notify_cancel():
-                        return one
-                else:
+                one = self._quick() if after_slow or self._slow else None
+                one = one or self._oldest()
+                if one is None:
                     self._changed.wait()
+                elif self._taken(one):
+                    return one
             return None
 
     def _next(self, model: Model) -> _Waiting | None:
-        """The next job, if it waits already and is for this model: nobody overtakes."""
+        """The next job that is not slow, if it waits already and is for this model."""
         with self._changed:
-            while self._waiting and self._waiting[0].job.model is model:
-                one = self._waiting.popleft()
-                if one.future.set_running_or_notify_cancel():
+            while (one := self._quick()) is not None and one.job.model is model:
+                if self._taken(one):
                     return one
             return None
+
+    def _quick(self) -> _Waiting | None:
+        return next((one for one in self._waiting if not one.job.slow), None)
+
+    def _oldest(self) -> _Waiting | None:
+        return next((one for one in self._waiting if not (one.job.heavy and self._heavy)), None)
+
+    def _taken(self, one: _Waiting) -> bool:
+        """Takes a job from those that wait; False if it has been cancelled."""
+        self._waiting.remove(one)
+        if not one.future.set_running_or_notify_cancel():
+            return False
+        self._decoding(one, +1)
+        return True
+
+    def _decoding(self, one: _Waiting, change: int) -> None:
+        """Counts what is being decoded."""
+        if one.job.slow or one.job.heavy:
+            with self._changed:
+                self._slow += change * one.job.slow
+                self._heavy += change * one.job.heavy
+                self._changed.notify_all()

@@ -15,6 +15,7 @@ from serving.models.model import Model
 from serving.parameters import classify_parameters
 from serving.runtime import runtime_of
 from serving.uploads.body import read_upload
+from serving.uploads.image_cost import decoding_cost
 from serving.uploads.images import open_quick_image
 from serving.uploads.png import png_data_url
 
@@ -45,12 +46,15 @@ async def classify(request: Request) -> Response:
                     seen.extend(prepared)
                 return prepared
 
+            cost = decoding_cost(upload.images, shorter_side=model.bundle.manifest.input.resize)
             return Classification(
                 model=model,
                 images=images,
                 answer=lambda logits: predictions(logits, model.classes, top=parameters.top),
                 late=late,
                 quick=quick is not None,
+                slow=cost.slow,
+                heavy=cost.heavy,
             )
 
         found = await classify_in_time(request, place, parameters.model, job)

@@ -28,6 +28,9 @@ from serving.inference.tensors import (
 from serving.problems import Problem
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
+MAX_JSON_VALUES = 1 << 18
+"""Numbers of a tensor that is sent as JSON, or those of one image: reading them keeps Python's interpreter,
+and so every other request of the process, for about 20 ms."""
 # Apart from "data", a request has a handful of members and lists.
 _MOST_OTHERS = 1000
 _Few = Field(max_length=16, fail_fast=True)
@@ -149,13 +152,17 @@ def malformed(detail: str) -> Problem:
 
 
 def _check_length(document: bytes, spec: InputSpec, max_images: int) -> None:
-    """Refuses JSON of more parts than a full batch has before it is read: that would hold up every other
-    request of this process, and an empty list takes twenty times as much memory as its text.
+    """Refuses JSON of more parts than the images that may be sent so need, before it is read: that would hold
+    up every other request of this process, and an empty list takes twenty times as much memory as its text.
     """
     lists = 1 + spec.channels * (1 + spec.height)
-    most = _MOST_OTHERS + max_images * (lists + spec.channels * spec.height * spec.width)
-    if sum(map(document.count, (b"[", b"{", b","))) > most:
-        raise malformed(f"the JSON has more parts than {max_images} images, the most that are accepted, need")
+    values = spec.channels * spec.height * spec.width
+    images = min(max_images, max(1, MAX_JSON_VALUES // values))
+    if sum(map(document.count, (b"[", b"{", b","))) > _MOST_OTHERS + images * (lists + values):
+        raise malformed(
+            f"the JSON has more parts than {images} images need, and no more are accepted as JSON; as binary "
+            f"data behind the JSON (binary_data_size) {max_images} are"
+        )
 
 
 def _output(outputs: Sequence[_Output]) -> _OutputParameters:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from engines.engine import Engine
 from export.bundle import Bundle
+from serving.models.cores import usable_cores
 from serving.settings import Settings
 
 
@@ -21,11 +20,10 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> 
     # ONNX Runtime takes a third of a second to import: only a process that loads a model pays for it.
     from engines.load import EngineOptions, load_engine
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = EngineOptions(
         engine=settings.engine,
         strict=settings.engine_strict,
-        threads=settings.engine_threads or max(1, cores // settings.workers),
+        threads=settings.engine_threads or max(1, usable_cores() // settings.workers),
         # Threads that wait actively take the cores from the event loop, the decoders and the probes.
         spinning=False,
         with_gradient=with_gradient,

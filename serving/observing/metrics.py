@@ -47,6 +47,10 @@ class Metrics:
             "clead_refused", "Requests refused before their body was read, by problem.", ["code"],
             registry=self.registry,
         )  # fmt: skip
+        self.log_lines_dropped = Counter(
+            "clead_log_lines_dropped", "Log lines dropped, because nobody reads standard error.",
+            registry=self.registry,
+        )  # fmt: skip
         self.keys_file_fault = Gauge(
             "clead_keys_file_fault", "1 while the keys file cannot be used: the earlier keys hold.",
             multiprocess_mode="livemax", registry=self.registry,

@@ -1,18 +1,17 @@
-"""One JSON line per request on standard error, some at a time."""
+"""The log: JSON lines on standard error, in a worker through a queue."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
-import select
 import sys
 import time
-from collections.abc import Iterable, Iterator
+
+from serving.observing.log_writer import LogWriter
 
 LOGGER = "clead"
-GATHERING_S = 0.05
+FLUSH_S = 2.0
+"""How long a process that ends waits for the lines that are still to be written."""
 # ASCII, because text taken from a request may hold lone surrogates, which UTF-8 cannot encode.
 _ENCODER = json.JSONEncoder(default=str)
 
@@ -34,76 +33,64 @@ class JsonLines(logging.Formatter):
         return _ENCODER.encode(line)
 
 
-class GatheredLines(logging.Handler):
-    """Writes to standard error: a record with `may_wait` in an event loop together with what follows within
-    GATHERING_S, for writing costs more than all else about a line; every other record at once.
+class QueuedLines(logging.Handler):
+    """Hands lines to a writer. A record says with `may_wait` that its line is gathered with others, and with
+    `promised` that a place has been kept for it (`LogWriter`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, writer: LogWriter) -> None:
         super().__init__()
-        self._lines: list[str] = []
-        self._first = 0.0
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a line."""
+        """Queues the line of a record."""
         try:
-            self._lines.append(self.format(record))
-            if not (getattr(record, "may_wait", False) and self._flush_later(record.created)):
-                self.flush()
+            self._writer.put(
+                self.format(record),
+                may_wait=getattr(record, "may_wait", False),
+                promised=getattr(record, "promised", False),
+            )
         except Exception:
             self.handleError(record)
 
     def flush(self) -> None:
-        """Writes what there is; called when the process ends, too."""
-        with self.lock or contextlib.nullcontext():
-            lines, self._lines = self._lines, []
-            for piece in _whole_at_once(lines):
-                sys.stderr.write(piece)
-                sys.stderr.flush()
-
-    def _flush_later(self, now: float) -> bool:
-        """Sees to it that the lines are written soon; False if they have to be now."""
-        if len(self._lines) > 1:
-            # The first one has seen to it, unless its loop has ended.
-            return 0 <= now - self._first < 2 * GATHERING_S
-        self._first = now
-        try:
-            asyncio.get_running_loop().call_later(GATHERING_S, self.flush)
-        except RuntimeError:
-            return False
-        return True
+        """Waits for what is to be written, though not for ever; called when the process ends, too."""
+        self._writer.flush(FLUSH_S)
 
 
-def _whole_at_once(lines: Iterable[str]) -> Iterator[str]:
-    """Lines with their line breaks, joined as far as the workers' writes to one pipe do not mix (POSIX: up to
-    PIPE_BUF bytes).
+def configure_logging(writer: LogWriter | None = None) -> None:
+    """Sends the records of our loggers to standard error as JSON lines, and nowhere else. Idempotent.
+
+    Args:
+        writer: writes these lines, and those of everybody else in this process who logs to a standard
+            stream; None: each line is written by whoever logs it.
     """
-    piece = ""
-    for line in lines:
-        if piece and len(piece) + len(line) + 1 > select.PIPE_BUF:
-            yield piece
-            piece = ""
-        piece += line + "\n"
-    if piece:
-        yield piece
-
-
-def flush_log() -> None:
-    """Writes the lines that still wait: a worker that is told to stop ends without Python's own end."""
-    for handler in logging.getLogger(LOGGER).handlers:
-        handler.flush()
-
-
-def configure_logging() -> None:
-    """Sends the records of our loggers to standard error as JSON lines, and nowhere else. Idempotent."""
     logger = logging.getLogger(LOGGER)
-    if not logger.handlers:
-        handler = GatheredLines()
-        handler.setFormatter(JsonLines())
-        logger.addHandler(handler)
+    handler = logging.StreamHandler() if writer is None else QueuedLines(writer)
+    handler.setFormatter(JsonLines())
+    for earlier in [one for one in logger.handlers if isinstance(one.formatter, JsonLines)]:
+        logger.removeHandler(earlier)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     # It would get ready a line for each request that nobody writes.
     logging.getLogger("uvicorn.access").propagate = False
     # It warns about every malformed multipart body; the answer to the client says the same.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    if writer is not None:
+        _divert(writer)
+
+
+def _divert(writer: LogWriter) -> None:
+    """Has BentoML's and uvicorn's lines queued as well: a malformed request makes the event loop log one."""
+    for name in (None, *logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        for earlier in list(logger.handlers):
+            if isinstance(earlier, logging.StreamHandler) and earlier.stream in (sys.stdout, sys.stderr):
+                queued = QueuedLines(writer)
+                queued.setFormatter(earlier.formatter)
+                queued.setLevel(earlier.level)
+                for kept in earlier.filters:
+                    queued.addFilter(kept)
+                logger.removeHandler(earlier)
+                logger.addHandler(queued)

@@ -98,7 +98,7 @@ def _probe(settings: Settings) -> Json:
         "What attacks on this one image found. With `Accept: text/event-stream`: events named `progress` "
         "while it goes on, then one named `result` with this object, or one named `problem`.",
         _probe_answer(),
-        ("probe_disabled", *_UPLOAD_PROBLEMS),
+        ("probe_disabled", "not_recorded", *_UPLOAD_PROBLEMS),
     )
     responses["200"]["content"]["text/event-stream"] = {"schema": _STRING}
     return {

@@ -51,6 +51,7 @@ async def probe(request: Request) -> Response:
         max_images=1,
         deadline_s=runtime.settings.body_deadline_ms / 1000,
     )
+    _record(request).wanted(upload.fields)
     with runtime.probe_lane.admit() as place:
         job = await _job(request, runtime, upload)
         if EVENT_STREAM in request.headers.get("accept", ""):
@@ -88,7 +89,6 @@ class EventStream(Response):
 
 async def _job(request: Request, runtime: Runtime, upload: Upload) -> ProbeJob:
     settings = runtime.settings
-    _record(request).wanted(upload.fields)
     values = collect_probe_parameters(request.query_params.multi_items(), upload.fields)
     _check_images_scope(request, values)
     deadline = time.monotonic() + probe_deadline_s(values, settings)

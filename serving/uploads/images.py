@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from engines.rgb import upright_rgb
 from serving.problems import Problem
 from serving.uploads.image_parts import JPEG, PNG, START_OF_SCAN, has_many_parts
+from serving.uploads.webp import WebP
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 ACCEPTED = "PNG, JPEG or WebP"
@@ -131,6 +132,8 @@ def _open(data: bytes) -> Image.Image:
     try:
         if data.startswith(JPEG):
             return _Jpeg(io.BytesIO(data))
+        if data.startswith(b"RIFF"):
+            return WebP(data)
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Problem(

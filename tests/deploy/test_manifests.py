@@ -12,10 +12,15 @@ import yaml
 
 from serving.observing.metrics import Metrics
 from serving.settings import Settings, load_settings
+from serving.uploads.image_cost import BYTES_PER_PIXEL, HEAVY_PIXELS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 VERSIONS = ("1.30", "1.37")
 """The oldest and the newest known."""
+PROCESS_MIB = 120
+"""As docs/deploy.md has it: of each process, with one model."""
+BODIES_MIB = 256
+"""All bodies of a server that are being received or wait."""
 
 
 def _documents(folder: str) -> list[dict[str, Any]]:
@@ -35,6 +40,11 @@ def _of_kind(kind: str) -> dict[str, dict[str, Any]]:
 def _container(workload: Mapping[str, Any]) -> dict[str, Any]:
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     return dict(container)
+
+
+CONTAINERS = {name: _container(one) for name, one in _of_kind("Deployment").items()} | {
+    "kserve": KSERVE["ClusterServingRuntime"]["spec"]["containers"][0]
+}
 
 
 def _settings(container: Mapping[str, Any], folder: Path) -> Settings:
@@ -92,6 +102,47 @@ def test_a_pod_has_time_to_finish(name: str, tmp_path: Path) -> None:
     hook = container["lifecycle"]["preStop"]["exec"]["command"][-1]
     assert hook == f'touch "$CLEAD_DRAIN_FILE" && sleep {settings.drain_ms // 1000}'
     assert pod["terminationGracePeriodSeconds"] >= (settings.drain_ms + longest) / 1000
+
+
+def _mebibytes(text: str) -> int:
+    return int(text[:-2]) * {"Mi": 1, "Gi": 1024}[text[-2:]]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_memory_suffices_for_the_largest_uploads_at_once(name: str, tmp_path: Path) -> None:
+    settings, resources = _settings(CONTAINERS[name], tmp_path), CONTAINERS[name]["resources"]
+    processes = 1 + settings.workers + (settings.probe_concurrency if settings.probe else 0)
+    threads = settings.per_worker(settings.classify_concurrency, at_least=1)
+    heavy = settings.max_pixels * BYTES_PER_PIXEL / 2**20
+    light = HEAVY_PIXELS * BYTES_PER_PIXEL / 2**20
+    decoding = (processes - 1) * heavy + settings.workers * (threads - 1) * light
+    needed = processes * PROCESS_MIB + BODIES_MIB + decoding
+    assert resources["requests"]["memory"] == resources["limits"]["memory"]
+    assert _mebibytes(resources["limits"]["memory"]) >= needed
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"{BYTES_PER_PIXEL} bytes for each pixel" in page and f"{PROCESS_MIB} MiB for each process" in page
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_engines_have_no_more_threads_than_the_pod_asks_for_cores(name: str, tmp_path: Path) -> None:
+    settings = _settings(CONTAINERS[name], tmp_path)
+    computing = max(settings.workers, settings.probe_concurrency if settings.probe else 0)
+    assert settings.engine_threads >= 1
+    assert settings.engine_threads * computing <= int(CONTAINERS[name]["resources"]["requests"]["cpu"])
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_no_container_runs_as_root(name: str) -> None:
+    pods = {name: one["spec"]["template"]["spec"] for name, one in _of_kind("Deployment").items()}
+    context = (pods.get(name) or CONTAINERS[name])["securityContext"]
+    assert context["runAsNonRoot"] and context["runAsUser"] > 0
+    assert CONTAINERS[name]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_nobody_is_told_to_scrape_without_a_key() -> None:
+    for deployment in _of_kind("Deployment").values():
+        annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+        assert not any(name.startswith("prometheus.io/") for name in annotations)
 
 
 def test_the_autoscalers_ask_for_metrics_that_exist() -> None:

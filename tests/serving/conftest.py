@@ -99,7 +99,7 @@ def running_server(
         )
     server = Server(url=f"http://127.0.0.1:{port}", port=port, process=process, log=log)
     try:
-        _wait_until_200(server, path, settings)
+        wait_until_200(server, path, settings)
         yield server
     finally:
         process.terminate()
@@ -110,7 +110,7 @@ def running_server(
             process.wait()
 
 
-def _wait_until_200(server: Server, path: str, settings: Mapping[str, str]) -> None:
+def wait_until_200(server: Server, path: str, settings: Mapping[str, str]) -> None:
     deadline = time.monotonic() + START_S
     while True:
         with suppress(OSError, HTTPException):

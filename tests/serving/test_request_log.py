@@ -1,128 +1,96 @@
-"""Lines of the log: gathered while requests come, and never kept back when it matters."""
+"""Lines of the log: all of a worker's through one queue, and written before it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import select
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from serving.observing.request_log import GATHERING_S, LOGGER, GatheredLines, JsonLines
+from serving.observing.log_writer import LogWriter
+from serving.observing.request_log import LOGGER, JsonLines, QueuedLines, configure_logging
 from serving.settings import Settings
 from tests.serving.in_process import started
 
-WAITS = {"may_wait": True}
+
+@pytest.fixture(autouse=True)
+def own_loggers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Loggers as they are in a process that has configured none."""
+    for logger in (logging.root, logging.getLogger(LOGGER), logging.getLogger("uvicorn.error")):
+        monkeypatch.setattr(logger, "handlers", [])
+    yield
 
 
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    logger = logging.getLogger("clead-test-lines")
-    handler = GatheredLines()
+def _messages(lines: bytes) -> list[str]:
+    return [json.loads(line)["message"] for line in lines.decode().splitlines()]
+
+
+def test_records_are_queued_and_written_by_a_thread() -> None:
+    written: list[tuple[threading.Thread, bytes]] = []
+    writer = LogWriter(write=lambda lines: written.append((threading.current_thread(), lines)))
+    for _ in range(2):
+        configure_logging(writer)
+    logger = logging.getLogger(f"{LOGGER}.audit")
+    logger.info("gathered", extra={"may_wait": True, "fields": {"answer": 42}})
+    logger.info("at once")
+    assert writer.flush(60)
+    assert {thread for thread, _ in written}.isdisjoint({threading.current_thread()})
+    lines = b"".join(lines for _, lines in written)
+    assert _messages(lines) == ["gathered", "at once"]
+    assert json.loads(lines.splitlines()[0])["answer"] == 42
+
+
+def test_a_line_of_bento_or_uvicorn_on_a_standard_stream_is_queued_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written: list[bytes] = []
+    writer = LogWriter(write=written.append)
+    others = [logging.StreamHandler(stream) for stream in (sys.stdout, sys.stderr)]
+    others[0].setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
+    logging.root.addHandler(others[1])
+    logging.getLogger("uvicorn.error").addHandler(others[0])
+    kept = logging.NullHandler()
+    logging.root.addHandler(kept)
+    configure_logging(writer)
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert writer.flush(60)
+    assert b"".join(written).splitlines() == [
+        b"[WARNING] Invalid HTTP request received.",
+        b"Invalid HTTP request received.",
+    ]
+    assert capsys.readouterr() == ("", "")
+    assert kept in logging.root.handlers
+
+
+def test_a_process_that_probes_writes_its_lines_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    logging.getLogger(LOGGER).warning("cannot probe")
+    assert _messages(capsys.readouterr().err.encode()) == ["cannot probe"]
+
+
+def test_text_that_is_no_utf_8_is_written() -> None:
+    written: list[bytes] = []
+    writer = LogWriter(write=written.append)
+    handler = QueuedLines(writer)
+    handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "\ud800", None, None))
     handler.setFormatter(JsonLines())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    yield logger
-    logger.removeHandler(handler)
-
-
-def _messages(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
-
-
-def test_lines_of_an_event_loop_are_written_together_and_soon(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def scenario() -> None:
-        for name in "abc":
-            logger.info(name, extra=WAITS)
-        assert _messages(capsys) == []
-        await asyncio.sleep(2 * GATHERING_S)
-        assert _messages(capsys) == ["a", "b", "c"]
-        logger.info("d", extra=WAITS)
-        await asyncio.sleep(2 * GATHERING_S)
-        assert _messages(capsys) == ["d"]
-
-    asyncio.run(scenario())
-
-
-def test_other_lines_are_written_at_once_with_what_came_before(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def scenario() -> None:
-        logger.info("before", extra=WAITS)
-        logger.info("now")
-        assert _messages(capsys) == ["before", "now"]
-
-    asyncio.run(scenario())
-
-
-def test_without_an_event_loop_nothing_waits(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logger.info("alone", extra=WAITS)
-    assert _messages(capsys) == ["alone"]
-
-
-def test_what_is_left_is_written_when_the_process_ends(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def scenario() -> None:
-        logger.info("last", extra=WAITS)
-
-    asyncio.run(scenario())
-    assert _messages(capsys) == []
-    # What Python calls at its end.
-    logging.shutdown([lambda: logger.handlers[0]])  # type: ignore[list-item]
-    assert _messages(capsys) == ["last"]
-
-
-def test_after_a_loop_that_ended_early_lines_go_on(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def scenario(name: str) -> None:
-        logger.info(name, extra=WAITS)
-        await asyncio.sleep(2 * GATHERING_S if name == "second" else 0)
-
-    asyncio.run(scenario("first"))
-    asyncio.run(scenario("second"))
-    logger.info("third", extra=WAITS)
-    assert sorted(_messages(capsys)) == ["first", "second", "third"]
-
-
-def test_lines_are_written_whole_and_in_writes_that_do_not_mix_with_those_of_another_worker(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[str] = []
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append, flush=lambda: None))
-
-    async def scenario() -> None:
-        for length in [100] * 100 + [2 * select.PIPE_BUF] + [100] * 3:
-            logger.info("a" * length, extra=WAITS)
-        logger.info("end")
-
-    asyncio.run(scenario())
-    assert all(piece.endswith("\n") for piece in written)
-    assert all(len(piece) <= select.PIPE_BUF or piece.count("\n") == 1 for piece in written)
-    assert len(written) < 10
-    assert len("".join(written).splitlines()) == 105
+    handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "\ud800", None, None))
+    handler.flush()
+    assert b"".join(written).splitlines()[0] == b"\\ud800"
+    assert _messages(b"".join(written).splitlines()[1]) == ["\ud800"]
 
 
 def test_what_waits_when_a_worker_stops_is_written(
-    models_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    models_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario() -> None:
         async with started(Settings(models_dir=models_dir, probe=False)):
-            handler = GatheredLines()
-            handler.setFormatter(JsonLines())
-            monkeypatch.setattr(logging.getLogger(LOGGER), "handlers", [handler])
-            logging.getLogger(LOGGER).info("last", extra=WAITS)
-        assert _messages(capsys)[-1] == "last"
+            logging.getLogger(LOGGER).info("last", extra={"may_wait": True})
 
     asyncio.run(scenario())
+    assert '"message": "last"' in capfd.readouterr().err

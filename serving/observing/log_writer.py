@@ -1,0 +1,128 @@
+"""Lines to standard error, written by a thread: a reader of the log who stops reading stops nothing else."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+
+_STANDARD_ERROR = 2
+GATHERING_S = 0.05
+MOST_LINES = 10_000
+"""Lines that may wait; more are dropped and counted."""
+MOST_PROMISED = 1_000
+"""Lines with a promised place: those that wait, and those that are still to come."""
+
+
+class LogWriter:
+    """A bounded queue of lines and the thread that writes them. For any thread; nobody waits but in `flush`.
+
+    A line that may wait is written together with what follows within GATHERING_S, for writing costs more than
+    all else about a line; every other line at once, with those before it.
+
+    Args:
+        write: takes some whole lines; may block for as long as it likes.
+        on_drop: told how many lines were dropped, from any thread.
+        most_lines: that wait without a promise.
+        most_promised: promised places.
+    """
+
+    def __init__(
+        self,
+        *,
+        write: Callable[[bytes], None] | None = None,
+        on_drop: Callable[[int], None] = lambda _: None,
+        most_lines: int = MOST_LINES,
+        most_promised: int = MOST_PROMISED,
+    ) -> None:
+        self._write = write or _to_standard_error
+        self._on_drop = on_drop
+        self._most_lines = most_lines
+        self._most_promised = most_promised
+        self._lines: deque[tuple[bytes, bool]] = deque()
+        self._promised = 0
+        self._unpromised = 0
+        self._at_once = self._writing = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def promise(self) -> bool:
+        """Keeps a place for one line, to be put with `promised`; False when there is none."""
+        with self._changed:
+            kept = self._promised < self._most_promised
+            self._promised += kept
+        return kept
+
+    def put(self, line: str, *, may_wait: bool = False, promised: bool = False) -> None:
+        """Queues a line, without its line break. One without a promise is dropped where none may wait.
+
+        Raises:
+            RuntimeError: there is no thread, and none can be started.
+        """
+        # ASCII with the rest escaped: text taken from a request may hold lone surrogates.
+        encoded = line.encode("ascii", "backslashreplace") + b"\n"
+        with self._changed:
+            room = promised or self._unpromised < self._most_lines
+            if room:
+                self._start()
+                self._lines.append((encoded, promised))
+                self._unpromised += not promised
+                self._at_once |= not may_wait
+                # Else the thread is about to look.
+                if self._at_once or len(self._lines) == 1:
+                    self._changed.notify_all()
+        if not room:
+            self._on_drop(1)
+
+    def flush(self, limit_s: float) -> bool:
+        """Waits until all lines are written, for `limit_s` at most; whether they are."""
+        with self._changed:
+            self._at_once = bool(self._lines)
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._lines and not self._writing, limit_s)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="clead-log", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines)
+                self._changed.wait_for(lambda: self._at_once, GATHERING_S)
+            while lines := self._next():
+                try:
+                    self._write(b"".join(lines))
+                # Nobody can be told but by the count.
+                except Exception:
+                    self._on_drop(len(lines))
+
+    def _next(self) -> list[bytes]:
+        """Lines that are written at once, so far as the workers' writes to one pipe do not mix (POSIX: up to
+        PIPE_BUF bytes); none once all are written.
+        """
+        lines: list[bytes] = []
+        length = 0
+        with self._changed:
+            while self._lines and (not lines or length + len(self._lines[0][0]) <= select.PIPE_BUF):
+                line, promised = self._lines.popleft()
+                self._promised -= promised
+                self._unpromised -= not promised
+                length += len(line)
+                lines.append(line)
+            self._writing = bool(lines)
+            if not lines:
+                self._at_once = False
+                self._changed.notify_all()
+        return lines
+
+
+def _to_standard_error(lines: bytes) -> None:
+    # Not through Python's buffer: a thread that is stuck in it would keep the process from ending.
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(_STANDARD_ERROR, view) :]

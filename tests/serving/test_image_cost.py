@@ -1,0 +1,82 @@
+"""What an upload will cost, by its header alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from serving.uploads.image_cost import HEAVY_PIXELS, MOST_SEGMENTS, SLOW_PIXELS, Cost, decoding_cost
+from serving.uploads.image_parts import JPEG
+from tests.serving import pictures
+
+SMALL, SLOW, HEAVY = Cost(False, False), Cost(True, False), Cost(True, True)
+SIDES = {SMALL: 700, SLOW: 1900, HEAVY: 2100}
+
+
+def _cost(*uploads: bytes, shorter_side: int = 224) -> Cost:
+    return decoding_cost(uploads, shorter_side=shorter_side)
+
+
+@pytest.mark.parametrize("expected", SIDES)
+@pytest.mark.parametrize("mode", ["1", "RGBA"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True, "method": 0}),
+        ("WEBP", {"method": 0}),
+        ("WEBP", {"exif": b"x"}),
+    ],
+    ids=["PNG", "lossless", "lossy", "extended"],
+)
+def test_pixels_decide(kind: str, options: dict[str, object], mode: str, expected: Cost) -> None:
+    side = SIDES[expected]
+    assert _cost(pictures.encoded(Image.new(mode, (side, side)), kind, **options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "expected"),
+    [
+        # Reduced while it is decoded, as far as the model allows.
+        ("RGB", {}, SLOW),
+        ("RGB", {"progressive": True}, HEAVY),
+        ("L", {}, HEAVY),
+        ("CMYK", {}, HEAVY),
+    ],
+)
+def test_a_jpeg_costs_what_is_held_of_it(mode: str, options: dict[str, object], expected: Cost) -> None:
+    jpeg = pictures.encoded(Image.new(mode, (2100, 2100)), "JPEG", **options)
+    assert _cost(jpeg) == expected
+    assert _cost(jpeg, shorter_side=600).heavy
+
+
+def test_each_scan_of_a_progressive_jpeg_counts() -> None:
+    image = Image.new("RGB", (400, 400))
+    assert _cost(pictures.encoded(image, "JPEG")) == SMALL
+    assert _cost(pictures.encoded(image, "JPEG", progressive=True)) == SLOW
+
+
+def test_several_images_take_longer_but_no_more_memory() -> None:
+    one = pictures.bomb(600)
+    assert _cost(one) == SMALL
+    assert _cost(one, one) == SLOW
+    assert _cost(*[one] * (HEAVY_PIXELS // 600**2 + 1)) == SLOW
+
+
+def test_a_jpeg_that_hides_its_size_counts_as_large() -> None:
+    segment = b"\xff\xe1\x00\x02"
+    plain = pictures.plain(kind="JPEG")
+    assert _cost(plain[:2] + segment * (MOST_SEGMENTS - 10) + plain[2:]) == SMALL
+    assert _cost(plain[:2] + segment * MOST_SEGMENTS + plain[2:]) == HEAVY
+
+
+@given(
+    st.binary(max_size=100),
+    st.sampled_from([b"", JPEG, b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBPVP8 ", b"RIFF1234WEBPVP8X"]),
+)
+@example(b"", JPEG + b"\xff" * SLOW_PIXELS)
+@example(b"\0", b"\xff\xd8\xff\xc0")
+def test_any_bytes_have_a_cost(rest: bytes, start: bytes) -> None:
+    assert isinstance(_cost(start + rest), Cost)

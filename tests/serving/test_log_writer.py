@@ -1,0 +1,114 @@
+"""The queue of the log and its thread: what is written together, what is dropped, and what never is."""
+
+from __future__ import annotations
+
+import select
+import threading
+
+import pytest
+
+from serving.observing import log_writer
+from serving.observing.log_writer import LogWriter
+
+
+class Pipe:
+    """What a writer writes to; takes nothing until it is read."""
+
+    def __init__(self, *, read: bool) -> None:
+        self.pieces: list[bytes] = []
+        self.asked, self.read = threading.Event(), threading.Event()
+        if read:
+            self.read.set()
+
+    def write(self, lines: bytes) -> None:
+        self.asked.set()
+        assert self.read.wait(60)
+        self.pieces.append(lines)
+
+    @property
+    def lines(self) -> list[str]:
+        return b"".join(self.pieces).decode().splitlines()
+
+
+def _stalled(**options: int) -> tuple[LogWriter, Pipe, list[int]]:
+    """A writer whose thread is stuck with the line `first`."""
+    pipe, dropped = Pipe(read=False), list[int]()
+    writer = LogWriter(write=pipe.write, on_drop=dropped.append, **options)
+    writer.put("first")
+    assert pipe.asked.wait(60)
+    return writer, pipe, dropped
+
+
+def test_lines_that_may_wait_are_written_with_the_next_that_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "GATHERING_S", 3600.0)
+    pipe = Pipe(read=True)
+    writer = LogWriter(write=pipe.write)
+    for name in "abc":
+        writer.put(name, may_wait=True)
+    writer.put("now")
+    assert pipe.asked.wait(60)
+    assert writer.flush(60)
+    assert pipe.pieces == [b"a\nb\nc\nnow\n"]
+
+
+def test_lines_that_may_wait_are_written_although_nothing_follows() -> None:
+    pipe = Pipe(read=True)
+    LogWriter(write=pipe.write).put("alone", may_wait=True)
+    assert pipe.asked.wait(60)
+
+
+def test_what_is_too_much_for_a_stalled_reader_is_dropped_and_counted() -> None:
+    writer, pipe, dropped = _stalled(most_lines=3)
+    for number in range(5):
+        writer.put(str(number), may_wait=number % 2 == 0)
+    assert dropped == [1, 1]
+    assert not writer.flush(0.01)
+    pipe.read.set()
+    assert writer.flush(60)
+    assert pipe.lines == ["first", "0", "1", "2"]
+    writer.put("after")
+    assert writer.flush(60)
+    assert (pipe.lines[-1], dropped) == ("after", [1, 1])
+
+
+def test_a_promised_line_is_never_dropped_and_no_more_are_promised_than_there_is_room_for() -> None:
+    writer, pipe, dropped = _stalled(most_lines=1, most_promised=2)
+    assert [writer.promise() for _ in range(3)] == [True, True, False]
+    for line in ("filling", "too many"):
+        writer.put(line)
+    writer.put("promised", promised=True)
+    # Put, but not written: its place is still taken.
+    assert not writer.promise()
+    pipe.read.set()
+    assert writer.flush(60)
+    assert pipe.lines == ["first", "filling", "promised"]
+    assert dropped == [1]
+    assert [writer.promise() for _ in range(2)] == [True, False]
+
+
+def test_a_write_that_fails_is_counted_and_the_next_one_is_tried() -> None:
+    written, dropped = list[bytes](), list[int]()
+    errors = [BrokenPipeError()]
+
+    def write(lines: bytes) -> None:
+        if errors:
+            raise errors.pop()
+        written.append(lines)
+
+    writer = LogWriter(write=write, on_drop=dropped.append)
+    for line in ("lost", "kept"):
+        writer.put(line)
+        assert writer.flush(60)
+    assert (written, dropped) == ([b"kept\n"], [1])
+
+
+def test_lines_are_written_whole_and_in_writes_that_do_not_mix_with_those_of_another_worker() -> None:
+    writer, pipe, _ = _stalled()
+    for length in [100] * 100 + [2 * select.PIPE_BUF] + [100] * 3:
+        writer.put("a" * length, may_wait=True)
+    pipe.read.set()
+    assert writer.flush(60)
+    assert all(piece.endswith(b"\n") for piece in pipe.pieces)
+    assert all(len(piece) <= select.PIPE_BUF or piece.count(b"\n") == 1 for piece in pipe.pieces)
+    assert len(pipe.pieces) < 10
+    assert len(pipe.lines) == 105

@@ -55,6 +55,8 @@ class Judged(NamedTuple):
     """bool[M]: the goal is reached there."""
     margins: Array
     """float32[M]."""
+    logits: Array
+    """float32[M, K]."""
 
 
 class Findings:
@@ -157,7 +159,7 @@ class Findings:
             self.seen.append(Seen(size, prediction, float(margins[row])))
             if reached[row]:
                 self._keep(Example(points[row].copy(), size, prediction, eight_bit))
-        return Judged(reached, margins)
+        return Judged(reached, margins, logits)
 
     def _keep(self, example: Example) -> None:
         if self._smallest is None or example.eps < self._smallest.eps:

@@ -129,7 +129,7 @@ class Findings:
 
     def record_clean(self, logits: Array) -> None:
         """Records the clean image, whose logits [1, K] are known, at eps 0; misclassified it is an example
-        itself."""
+        itself. A tie counts by what is answered: nothing may hold that is answered otherwise already."""
         prediction = predictions(logits)[0]
         self.seen.append(Seen(0.0, prediction, float(self.goal.assess(logits).margin[0])))
         if self.goal.reached_by(prediction.index):

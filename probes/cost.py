@@ -8,6 +8,7 @@ from probes.approach import REFINING_STEPS
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
 from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, ROUNDS, RUNGS, search_bound
 from probes.request import ProbeRequest
+from probes.slope import FORWARDS, INNER_POINTS
 from probes.smoothing import certificate_evaluations
 
 _CONFIRMED = 4
@@ -49,5 +50,8 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
     runs += everyone + 1 + (2 * restarts if full else 0)
     queries, query_runs = QUERIES[request.evidence]
+    gradients += INNER_POINTS
     forwards = _SINGLE + _CONFIRMED * runs + 2 * NOISE_DRAWS * radii + query_runs * (queries + 2)
+    # The ends of differences, and their roundings to 8 bits.
+    forwards += 2 * FORWARDS
     return Cost(gradients, forwards + certificate_evaluations(request))

@@ -17,11 +17,13 @@ from probes.controls import huge_eps_flips, larger_budget_agrees, query_margin, 
 from probes.ladder import Climb, Ladder
 from probes.losses import Loss
 from probes.minimal_eps import bracket
-from probes.report import Check
-from probes.request import ProbeRequest
-from probes.threat import dual_norm
+from probes.report import Check, CheckName
+from probes.request import LOSSES, ProbeRequest
+from probes.slope import gradient_is_the_slope, promised_rise
 
 FLAT_SHARE = 0.1
+RISE_SHARE = 0.1
+"""Of the rise that the gradient at the image promises."""
 UNSETTLED_SHARE = 0.2
 SLACK = 0.01
 """Differences in margin below this part of the clean margin do not count."""
@@ -127,14 +129,14 @@ def _attack_worked(
     start, late, end = _leads(ladder.climbs, eps)
     # The served classifier's word: the gradient graph's own might be part of what misleads.
     smallest = ladder.served_margins.get(eps, np.inf)
-    rate = dual_norm(gradient.gradient, ladder.threat.norm)
+    promised = promised_rise(ladder, eps, gradient)
     under_noise = noise.get(eps)
     moved = 0.0 if under_noise is None else abs(clean_margin - under_noise)
     checks = [
-        _rises(start, end, expected=max(eps * rate, moved), clean_margin=clean_margin),
+        _rises(start, end, promised=promised, moved=moved, clean_margin=clean_margin),
         _settles(start, late, end, slack),
     ]
-    rivals: list[tuple[str, str, float | None]] = [
+    rivals: list[tuple[CheckName, str, float | None]] = [
         ("noise_does_not_beat_attack", "equal noise", under_noise),
     ]
     if not ladder.budget.stop():
@@ -143,6 +145,8 @@ def _attack_worked(
     if not ladder.budget.stop():
         queries = query_margin(ladder, eps, request.evidence)
         rivals.append(("queries_do_not_beat_attack", "an attack that only asks for answers", queries))
+    slope = gradient_is_the_slope(ladder, eps, clean=gradient, loss=LOSSES[request.loss][0])
+    checks += [] if slope is None else [slope]
     checks += [
         Check(
             check=name,
@@ -184,13 +188,16 @@ def _leads(climbs: Sequence[Climb], eps: float) -> tuple[Array, Array, Array]:
     )
 
 
-def _rises(start: Array, end: Array, *, expected: float, clean_margin: float) -> Check:
+def _rises(start: Array, end: Array, *, promised: float, moved: float, clean_margin: float) -> Check:
     rising = int(np.sum(end > start))
-    measurable = expected > _MEASURABLE * abs(clean_margin)
-    detail = f"the loss rose in {rising} of {len(end)} runs"
+    best = float(np.max(end - start)) if len(end) else 0.0
+    measurable = max(promised, moved) > _MEASURABLE * abs(clean_margin)
+    detail = f"the loss rose in {rising} of {len(end)} runs, by up to {best:.3g}; promised are {promised:.3g}"
     if not measurable:
         detail = "the ball is too small for the loss to change measurably"
-    return Check(check="loss_rises", passed=not measurable or 2 * rising >= len(end) > 0, detail=detail)
+    # The best of many points is higher than the first one even on a walk at random.
+    rises = 2 * rising >= len(end) > 0 and best >= RISE_SHARE * promised
+    return Check(check="loss_rises", passed=not measurable or rises, detail=detail)
 
 
 def _settles(start: Array, late: Array, end: Array, slack: float) -> Check:

@@ -55,6 +55,8 @@ class Judged(NamedTuple):
     """bool[M]: the goal is reached there."""
     margins: Array
     """float32[M]."""
+    logits: Array
+    """float32[M, K]."""
 
 
 class Findings:
@@ -127,7 +129,7 @@ class Findings:
 
     def record_clean(self, logits: Array) -> None:
         """Records the clean image, whose logits [1, K] are known, at eps 0; misclassified it is an example
-        itself."""
+        itself. A tie counts by what is answered: nothing may hold that is answered otherwise already."""
         prediction = predictions(logits)[0]
         self.seen.append(Seen(0.0, prediction, float(self.goal.assess(logits).margin[0])))
         if self.goal.reached_by(prediction.index):
@@ -157,7 +159,7 @@ class Findings:
             self.seen.append(Seen(size, prediction, float(margins[row])))
             if reached[row]:
                 self._keep(Example(points[row].copy(), size, prediction, eight_bit))
-        return Judged(reached, margins)
+        return Judged(reached, margins, logits)
 
     def _keep(self, example: Example) -> None:
         if self._smallest is None or example.eps < self._smallest.eps:

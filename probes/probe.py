@@ -22,7 +22,7 @@ from probes.prediction import predictions
 from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import certificate_evaluations, requested_certificate
-from probes.threat import diameter, threat_named
+from probes.threat import threat_named
 from probes.verdict import decide, meaning
 
 
@@ -68,16 +68,17 @@ def probe(
         progress: told after every step, and every batch of a certificate's samples.
 
     Raises:
-        ProbeError: if the image, the label or the target does not suit the classifier.
+        ProbeError: if the image does not suit the classifier, or the request does not (`check_model`).
     """
     started = budget.clock()
     clean = _image(image)
     logits = _clean_logits(classifier, clean, budget)
+    request.check_model(classes=logits.shape[1], values=clean.size)
     goal = _goal(request, logits)
     rivals = goal.rivals(logits[0])
     findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)
     findings.record_clean(logits)
-    searched = _searched(request, clean.size)
+    searched = max(request.eps) if request.eps is not None else request.search_end(clean.size)
     # A search is about the eps trained for, where it goes as far.
     verdict_eps = min(searched, trained_eps) if request.eps is None and trained_eps else searched
 
@@ -177,23 +178,8 @@ def _clean_logits(classifier: Classifier, clean: Array, budget: Budget) -> Array
 
 
 def _goal(request: ProbeRequest, logits: Array) -> Goal:
-    for field, index in (("label", request.label), ("target", request.target)):
-        if index is not None and not 0 <= index < logits.shape[1]:
-            raise ProbeError(field, f"{field} is {index}; the model's classes are 0 to {logits.shape[1] - 1}")
     predicted = int(np.argmax(logits[0]))
     return Goal(label=predicted if request.label is None else request.label, target=request.target)
-
-
-def _searched(request: ProbeRequest, values: int) -> float:
-    """The largest eps that the probe is about."""
-    largest = diameter(request.norm, values)
-    asked = max(request.eps) if request.eps is not None else request.search_end(values)
-    if asked > largest:
-        field = "eps" if request.eps is not None else "max_eps"
-        raise ProbeError(
-            field, f"{field} is {asked}; no two images of this size are further apart than {largest:.6g}"
-        )
-    return asked
 
 
 def _ladder(

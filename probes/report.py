@@ -14,6 +14,25 @@ from probes.prediction import Prediction
 from probes.threat import Norm
 
 Verdict: TypeAlias = Literal["flipped", "held", "inconclusive"]
+CheckName: TypeAlias = Literal[
+    "answers_are_decided",
+    "clean_image_has_the_label",
+    "deterministic",
+    "flips_persist",
+    "gradient_graph_agrees",
+    "gradient_is_the_slope",
+    "gradient_not_zero",
+    "huge_eps_flips",
+    "iterative_beats_single_step",
+    "larger_budget_agrees",
+    "logits_finite",
+    "loss_rises",
+    "loss_settles",
+    "noise_does_not_beat_attack",
+    "queries_do_not_beat_attack",
+    "served_classifier_confirms",
+]
+"""Every check that a report can hold."""
 Encode: TypeAlias = Callable[[Array], str]
 
 
@@ -60,7 +79,7 @@ class Spent:
 class Check:
     """One piece of evidence for or against trusting a `held`."""
 
-    check: str
+    check: CheckName
     passed: bool
     detail: str
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, get_args
 
-from probes.losses import Loss
+from probes.losses import Loss, minimum_classes
 from probes.threat import Norm, diameter
 
 LossName: TypeAlias = Literal["auto", "cross-entropy", "margin", "dlr"]
@@ -36,6 +36,17 @@ MIN_SIGMA, MAX_SIGMA = 0.001, 1.0
 image."""
 MIN_CERTIFY_SAMPLES = 10
 """Fewer samples cannot bound a probability above one half with confidence 0.999, whatever they say."""
+
+
+MIN_CHANGE = 1e-5
+"""The smallest change of a value that a probe is about: float32 knows pixels to 6e-8, and the attack's ball
+is smaller than the one asked for by twice that."""
+
+
+def smallest_eps(norm: Norm, values: int) -> float:
+    """The smallest ball above 0 that can be attacked in an image of so many values: an l2 step moves all of
+    them, an l1 step a few."""
+    return MIN_CHANGE * (math.sqrt(values) if norm == "l2" else 1.0)
 
 
 class ProbeError(ValueError):
@@ -114,6 +125,41 @@ class ProbeRequest:
             raise ProbeError("target", f"label and target are both class {self.label}; give different ones")
         if self.every_class and self.target is not None:
             raise ProbeError("target", "target names one class; leave it out to probe against every class")
+
+    def check_model(self, *, classes: int, values: int) -> None:
+        """Compares the request with a model of so many classes, for images of so many values.
+
+        Raises:
+            ProbeError: the model has no such class, or too few for the loss; or images of this size have no
+                such distance.
+        """
+        for field, index in (("label", self.label), ("target", self.target)):
+            if index is not None and not 0 <= index < classes:
+                raise ProbeError(field, f"{field} is {index}; the model's classes are 0 to {classes - 1}")
+        for loss in LOSSES[self.loss]:
+            needed = minimum_classes(loss, targeted=self.target is not None)
+            if classes < needed:
+                towards = " towards a target" if self.target is not None else ""
+                raise ProbeError(
+                    "loss",
+                    f"loss is {self.loss}, which{towards} needs {needed} classes or more, and the model has "
+                    f"{classes}: give another loss, as margin",
+                )
+        smallest, largest = smallest_eps(self.norm, values), diameter(self.norm, values)
+        for field, radii in (("eps", self.eps or ()), ("max_eps", (self.search_end(values),))):
+            for eps in radii:
+                if 0 < eps < smallest:
+                    raise ProbeError(
+                        field,
+                        f"{field} is {eps:.6g}; give 0, or {smallest:.2g} or more: smaller changes drown "
+                        "in the rounding of float32 pixels",
+                    )
+                if eps > largest:
+                    raise ProbeError(
+                        field,
+                        f"{field} is {eps:.6g}; no two images of this size are further apart than "
+                        f"{largest:.6g} in {self.norm}",
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON values."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cli.probe_set.files import Failure
+from probes.ball import TOLERANCE
 
 _LABEL_CHECK = "clean_image_has_the_label"
 
@@ -166,9 +167,11 @@ def curve_at(probed: Sequence[Probed], radii: Iterable[float]) -> list[CurvePoin
         CurvePoint(
             eps=eps,
             n=len(probed),
-            n_flipped=sum(image.flipped <= eps for image in probed),
+            # As a verdict: 8/255 can be written in more than one way.
+            n_flipped=sum(image.flipped <= eps + TOLERANCE for image in probed),
             n_held=sum(
-                image.held is not None and image.held >= eps and image.flipped > eps for image in probed
+                image.held is not None and image.held >= eps - TOLERANCE and image.flipped > eps + TOLERANCE
+                for image in probed
             ),
         )
         for eps in radii

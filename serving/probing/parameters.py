@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast, get_args
 
 from export.bundle import Manifest
@@ -31,6 +32,8 @@ EVERY_CLASS = "every"
 INCLUDES: tuple[str, ...] = get_args(Include)
 EVIDENCES: tuple[str, ...] = get_args(Evidence)
 DEFAULTS = ProbeRequest()
+MOST_CHARACTERS = 64
+"""Of a size: more digits than any number needs."""
 MAX_SEED = 2**63 - 1
 PROBE_PARAMETERS = (
     "model", "norm", "eps", "max_eps", "steps", "restarts", "loss", "label", "target", "seed", "deadline_ms",
@@ -98,6 +101,7 @@ def probe_request(values: Mapping[str, str], manifest: Manifest, settings: Setti
                 high=settings.probe_max_certify_samples,
             ),
         )
+        request.check_model(classes=len(manifest.classes), values=_values(manifest))
     except ProbeError as error:
         raise invalid(error.field, str(error)) from error
     _check_work(request, len(manifest.classes), settings.probe_max_gradient_evaluations)
@@ -108,20 +112,32 @@ def _check_work(request: ProbeRequest, classes: int, cap: int) -> None:
     bound = most(request, classes=classes).total
     if bound <= cap:
         return
-    lower = [f"steps ({request.steps})", f"restarts ({request.restarts})"]
+    lower: dict[str, tuple[str, ProbeRequest]] = {
+        "steps": (f"steps ({request.steps})", replace(request, steps=1)),
+        "restarts": (f"restarts ({request.restarts})", replace(request, restarts=1)),
+    }
     if request.eps is not None:
-        lower.append(f"the number of eps values ({len(request.eps)})")
+        lower["eps"] = (
+            f"the number of eps values ({len(request.eps)})",
+            replace(request, eps=request.eps[:1]),
+        )
     if request.every_class:
-        lower.append(f"the number of classes (target={EVERY_CLASS}: {classes - 1})")
+        others = f"the number of classes (target={EVERY_CLASS}: {classes - 1})"
+        lower["target"] = (others, replace(request, every_class=False))
     if request.evidence == "full":
-        lower.append("evidence (full)")
+        lower["evidence"] = ("evidence (full)", replace(request, evidence="quick"))
     if request.certify:
-        lower.append(f"certify_samples ({request.certify_samples})")
+        samples = f"certify_samples ({request.certify_samples})"
+        lower["certify_samples"] = (samples, replace(request, certify_samples=MIN_CERTIFY_SAMPLES))
+    left = {name: most(lowered, classes=classes).total for name, (_, lowered) in lower.items()}
+    names = sorted((name for name in lower if left[name] < bound), key=lambda name: left[name])
+    terms = [lower[name][0] for name in names] or ["what is asked"]
     raise invalid(
-        "steps",
+        names[0] if names else "steps",
         f"this probe may cost {bound} gradient evaluations, three forward passes counted as one; at most "
-        f"{cap} are accepted: lower {', '.join(lower[:-1])} or {lower[-1]}",
-        limit=cap,
+        f"{cap} are accepted: lower {' or '.join(terms)}; the first counts most",
+        cost=bound,
+        cost_limit=cap,
     )
 
 
@@ -149,18 +165,28 @@ def _eps_list(values: Mapping[str, str], *, cap: float, most: int) -> tuple[floa
 
 
 def _eps(name: str, text: str, *, cap: float) -> float:
-    try:
-        value = pixels(text.strip()[:64])
-    except ValueError:
-        value = math.nan
+    value = _pixels(text.strip())
     if not 0 <= value <= cap:
         raise invalid(
             name,
-            f"{name} is {text.strip()[:40]!r}; give numbers from 0 to {cap:g}, as 8/255 or 0.031 "
+            f"{name} is {_shown(text.strip())}; give numbers from 0 to {cap:g}, as 8/255 or 0.031 "
             "(in [0, 1] pixels of the image as the model sees it)",
             limit=cap,
         )
     return value
+
+
+def _pixels(text: str) -> float:
+    """NaN for what is no number, and for what is longer than any that means something."""
+    try:
+        return pixels(text) if len(text) <= MOST_CHARACTERS else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _shown(text: str) -> str:
+    more = len(text) - 40
+    return repr(text[:40]) + (f" and {more} characters more" if more > 0 else "")
 
 
 def _class(values: Mapping[str, str], name: str, classes: Sequence[str]) -> int | None:
@@ -204,14 +230,11 @@ def _sigma(values: Mapping[str, str]) -> float:
     if "sigma" not in values:
         return DEFAULTS.sigma
     text = values["sigma"]
-    try:
-        value = pixels(text[:64])
-    except ValueError:
-        value = math.nan
+    value = _pixels(text)
     if not MIN_SIGMA <= value <= MAX_SIGMA:
         raise invalid(
             "sigma",
-            f"sigma is {text[:40]!r}; give a number from {MIN_SIGMA:g} to {MAX_SIGMA:g}, as 0.12 or 16/255 "
+            f"sigma is {_shown(text)}; give a number from {MIN_SIGMA:g} to {MAX_SIGMA:g}, as 0.12 or 16/255 "
             "(in [0, 1] pixels of the image as the model sees it)",
             limit=MAX_SIGMA,
         )

@@ -75,6 +75,10 @@ def test_an_image_that_was_not_found_is_not_written(
     ("options", "named"),
     [
         (["--eps", "-1"], "eps"),
+        (["--eps", "1e-9"], "eps"),
+        (["--norm", "l2", "--eps", "500"], "eps"),
+        (["--norm", "l1", "--max-eps", "1e7"], "max_eps"),
+        (["--loss", "dlr", "--target", "blue"], "loss"),
         (["--eps", "many"], "eps"),
         (["--steps", "0"], "steps"),
         (["--loss", "hinge"], "loss"),

@@ -67,6 +67,12 @@ def test_what_is_doubtful_is_never_shown_as_robust(doubtful: Probed) -> None:
     assert _shares([doubtful], 6) == [(1 if math.isfinite(doubtful.flipped) else 0, 0)]
 
 
+def test_radii_that_are_written_in_two_ways_are_the_same() -> None:
+    eps = 8 / 255
+    assert _shares([_probed("a", held=0.01, flipped=eps + 5e-10)], eps) == [(1, 0)]
+    assert _shares([_probed("a", held=eps - 5e-10, flipped=0.1)], eps) == [(0, 1)]
+
+
 def test_a_misclassified_image_is_flipped_from_the_start() -> None:
     wrong = _probed("a", None, 0.0, failed="clean_image_has_the_label")
 

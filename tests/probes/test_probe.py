@@ -12,9 +12,11 @@ from probes.arrays import Array
 from probes.ball import distances
 from probes.budget import Budget
 from probes.eight_bit import from_levels, is_eight_bit, to_levels
+from probes.ladder import ROUNDING
 from probes.prediction import predictions
 from probes.probe import Progress, probe
-from probes.request import ProbeError, ProbeRequest
+from probes.request import ProbeError, ProbeRequest, smallest_eps
+from probes.threat import Norm, threat_named
 from tests.probes.consistency import NORMS, ask, closed_form
 from tests.probes.models import Linear, grey, images, many_class, network, two_class
 
@@ -200,12 +202,27 @@ def test_progress_goes_on_while_a_certificate_is_made() -> None:
         ({"target": -1}, "target"),
         ({"norm": "l2", "eps": (7.0,)}, "eps"),
         ({"norm": "l2", "max_eps": 7.0}, "max_eps"),
+        ({"eps": (0.0, 9.9e-6)}, "eps"),
+        ({"norm": "l1", "eps": (9.9e-6,)}, "eps"),
+        ({"norm": "l2", "eps": (6.9e-5,)}, "eps"),
+        ({"max_eps": 1e-8}, "max_eps"),
     ],
 )
 def test_what_does_not_suit_the_model_is_refused(options: dict[str, Any], field: str) -> None:
     with pytest.raises(ProbeError) as refused:
         ask(network(), images(1)[0], **options)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("values", [48, 3 * 224 * 224])
+def test_the_smallest_eps_is_large_enough_to_be_attacked(norm: Norm, values: int) -> None:
+    image = np.full((1, 1, 1, values), 0.9, dtype=np.float32)
+    eps = np.asarray([smallest_eps(norm, values) * (1.0 - ROUNDING) - ROUNDING], dtype=np.float32)
+    gradient = np.random.default_rng(0).normal(size=image.shape).astype(np.float32)
+    threat = threat_named(norm)
+    moved = image - threat.step(gradient, eps, points=image, eps=eps)
+    assert float(threat.size(moved.astype(np.float64) - image)[0]) > 0.9 * eps
 
 
 @pytest.mark.parametrize(

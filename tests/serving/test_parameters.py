@@ -44,13 +44,13 @@ def test_without_parameters_the_probe_searches_in_the_norm_trained_for(manifest:
 
 def test_every_parameter_arrives(manifest: Manifest) -> None:
     request = _probe(
-        manifest, norm="l2", eps="0.5, 1/4", steps="7", restarts="3", loss="dlr", label="green", target="2",
-        seed="11", evidence="full", include="difference,adversarial", certify="true", sigma="51/255",
-        certify_samples="300",
+        manifest, norm="l2", eps="0.5, 1/4", steps="7", restarts="3", loss="margin", label="green",
+        target="2", seed="11", evidence="full", include="difference,adversarial", certify="true",
+        sigma="51/255", certify_samples="300",
     )  # fmt: skip
 
     assert (request.norm, request.eps, request.steps, request.restarts) == ("l2", (0.25, 0.5), 7, 3)
-    assert (request.loss, request.label, request.target, request.seed) == ("dlr", 1, 2, 11)
+    assert (request.loss, request.label, request.target, request.seed) == ("margin", 1, 2, 11)
     assert (request.evidence, request.include) == ("full", frozenset({"adversarial", "difference"}))
     assert (request.certify, request.sigma, request.certify_samples) == (True, 0.2, 300)
     assert probe_deadline_s({"deadline_ms": "1500"}, SETTINGS) == 1.5
@@ -96,6 +96,9 @@ def test_the_search_never_passes_the_cap(manifest: Manifest) -> None:
         ("eps", "0.1,,0.2", "from 0 to 0.5"),
         ("eps", ",".join(["0.1"] * 17), "at most 16"),
         ("eps", "9" * 100_000, "from 0 to 0.5"),
+        ("eps", "0.03" + " " * 70 + "junk", "38 characters more; give numbers from 0 to 0.5"),
+        ("eps", "1e-7", "0, or 1e-05 or more"),
+        ("max_eps", "1e-7", "0, or 1e-05 or more"),
         ("max_eps", "0", "above 0"),
         ("max_eps", "0.9", "from 0 to 0.5"),
         ("norm", "l0", "linf, l2, l1"),
@@ -133,6 +136,7 @@ def test_wrong_values_are_refused_with_what_is_accepted(
         ("sigma", "1.01", "from 0.001 to 1"),
         ("sigma", "nan", "from 0.001 to 1"),
         ("sigma", "a little", "from 0.001 to 1"),
+        ("sigma", "0.1" + " " * 70 + "junk", "37 characters more; give a number from 0.001 to 1"),
         ("certify_samples", "9", "from 10 to 10000"),
         ("certify_samples", "10001", "from 10 to 10000"),
         ("certify_samples", "1e3", "from 10 to 10000"),
@@ -182,7 +186,8 @@ def test_the_work_of_a_probe_is_capped_at_its_bound(manifest: Manifest) -> None:
         probe_request(values, manifest, Settings(probe_max_gradient_evaluations=bound - 1))
 
     assert caught.value.code == "invalid_parameter"
-    assert caught.value.extensions["limit"] == bound - 1
+    assert caught.value.extensions["cost"] == bound
+    assert caught.value.extensions["cost_limit"] == bound - 1
     for word in (
         str(bound),
         str(bound - 1),
@@ -192,6 +197,39 @@ def test_the_work_of_a_probe_is_capped_at_its_bound(manifest: Manifest) -> None:
         "evidence (full)",
     ):
         assert word in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("values", "dominant"),
+    [
+        ({"steps": "200"}, "steps"),
+        ({"restarts": "20"}, "restarts"),
+        ({"eps": ",".join(f"{number}/255" for number in range(1, 17)), "restarts": "1"}, "eps"),
+        ({"evidence": "full", "restarts": "1", "steps": "1", "eps": "0.1"}, "evidence"),
+        ({"certify": "true", "certify_samples": "10000"}, "certify_samples"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_costs_too_much_is_blamed_on_what_counts_most(
+    manifest: Manifest, values: dict[str, str], dominant: str
+) -> None:
+    with pytest.raises(Problem, match="the first counts most") as caught:
+        probe_request(values, manifest, Settings(probe_max_gradient_evaluations=100))
+
+    assert caught.value.extensions["parameter"] == dominant
+    assert "limit" not in caught.value.extensions
+    first = caught.value.detail.partition("lower ")[2].partition(" or ")[0]
+    assert first.startswith(f"the number of {dominant}" if dominant == "eps" else dominant)
+
+
+def test_a_loss_that_the_model_has_too_few_classes_for_is_refused(manifest: Manifest) -> None:
+    assert _probe(manifest, loss="dlr").loss == "dlr"
+    with pytest.raises(Problem, match="needs 4 classes or more, and the model has 3") as caught:
+        _probe(manifest, loss="dlr", target="blue")
+    assert caught.value.extensions["parameter"] == "loss"
+    two = manifest.model_copy(update={"classes": ("red", "green")})
+    with pytest.raises(Problem, match="needs 3 classes or more, and the model has 2"):
+        _probe(two, loss="dlr")
 
 
 def test_parameters_that_exclude_each_other_are_refused(manifest: Manifest) -> None:

@@ -1,0 +1,132 @@
+"""Every check of a report catches a model built to fool it, and passes the honest model it was made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import pytest
+
+from probes.budget import Budget
+from probes.classifier import Classifier
+from probes.probe import probe
+from probes.report import CheckName, ProbeReport
+from probes.request import ProbeRequest
+from probes.slope import FORWARDS, INNER_POINTS
+from probes.threat import Norm
+from tests.probes import fooling
+from tests.probes.fooling import FLIPS, honest, photo
+from tests.probes.models import Linear, Quantised, Randomised
+
+WITHIN = {"eps": (0.75 * FLIPS,)}
+"""A question to which "held" is the true answer: only the check itself speaks against it."""
+BEYOND = {"eps": (2.0 * FLIPS,)}
+
+
+FAR = {"eps": (4.0 * FLIPS,), "evidence": "full"}
+
+
+class Fooled(NamedTuple):
+    model: Classifier
+    question: dict[str, Any]
+
+
+FOOLED: dict[CheckName, Fooled] = {
+    "answers_are_decided": Fooled(fooling.Drowned.like(honest()), {"eps": (1.25 * FLIPS,)}),
+    "clean_image_has_the_label": Fooled(honest(), {"label": 1}),
+    "deterministic": Fooled(Randomised(honest(), scale=0.1, honest=True), WITHIN),
+    "flips_persist": Fooled(
+        fooling.Reversed.like(honest(smooth=True)), {"eps": (4 * FLIPS,), "evidence": "full"}
+    ),
+    "gradient_graph_agrees": Fooled(fooling.Disagreeing.like(honest()), WITHIN),
+    "gradient_is_the_slope": Fooled(fooling.Diverted.like(honest()), BEYOND),
+    "gradient_not_zero": Fooled(Quantised(honest()), WITHIN),
+    "huge_eps_flips": Fooled(fooling.Reversed.like(honest()), WITHIN),
+    "iterative_beats_single_step": Fooled(fooling.RightAtTheImage.like(honest()), WITHIN),
+    "larger_budget_agrees": Fooled(fooling.decoys(), {**BEYOND, "evidence": "full"}),
+    "logits_finite": Fooled(fooling.Undefined.like(honest()), WITHIN),
+    "loss_rises": Fooled(fooling.Reversed.like(honest()), WITHIN),
+    "loss_settles": Fooled(fooling.BitByBit.like(honest()), WITHIN),
+    "noise_does_not_beat_attack": Fooled(fooling.Grainy.like(honest()), {**WITHIN, "restarts": 1}),
+    "queries_do_not_beat_attack": Fooled(fooling.Reversed.like(honest(smooth=True)), WITHIN),
+    "served_classifier_confirms": Fooled(fooling.Disagreeing.like(honest()), WITHIN),
+}
+"""By the check that must fail, whatever else does."""
+
+
+def ask(model: Classifier, seed: int = 0, **options: Any) -> ProbeReport:
+    return probe(model, photo(seed), ProbeRequest(**options), trained_eps=None, budget=Budget())
+
+
+def failed(report: ProbeReport) -> set[str]:
+    return {check.check for check in report.evidence if not check.passed}
+
+
+def test_every_check_has_a_model_that_it_catches() -> None:
+    assert set(FOOLED) == set(get_args(CheckName))
+
+
+def test_the_page_lists_every_check_and_the_cost_of_measuring_the_slope() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "probe.md").read_text(encoding="utf-8")
+    table = page.partition("## The checks")[2].partition("###")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE)) == set(get_args(CheckName))
+    assert f"{FORWARDS} forward and {INNER_POINTS} gradient evaluations" in page
+
+
+@pytest.mark.parametrize("check", sorted(FOOLED))
+def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
+    report = ask(FOOLED[check].model, **FOOLED[check].question)
+    assert check in failed(report)
+    assert report.verdict != "held"
+
+
+RADII: dict[Norm, float] = {"linf": FLIPS, "l2": 1.0, "l1": 8.0}
+"""Where the honest model flips."""
+WRONG: dict[str, Callable[[Linear], Classifier]] = {
+    "diverted": fooling.Diverted.like,
+    "half-hidden": fooling.HalfHidden.like,
+    "quantised": fooling.StraightThrough,
+    "reversed": fooling.Reversed.like,
+    "right-at-the-image": fooling.RightAtTheImage.like,
+    "shattered": fooling.Shattered,
+}
+
+
+@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("loss", ["auto", "cross-entropy", "margin"])
+def test_a_gradient_that_is_not_the_slope_is_named(norm: Norm, wrong: str, loss: str) -> None:
+    model = WRONG[wrong](honest(norm=norm, flips=RADII[norm]))
+    report = ask(model, norm=norm, eps=(0.75 * RADII[norm],), loss=loss)
+    assert "gradient_is_the_slope" in failed(report)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("evidence", ["quick", "full"])
+@pytest.mark.parametrize("wrong", ["diverted", "shattered"])
+def test_an_attack_that_a_wrong_gradient_leads_astray_never_holds(
+    wrong: str, evidence: str, smooth: bool, seed: int
+) -> None:
+    report = ask(WRONG[wrong](honest(seed, smooth=smooth)), seed, evidence=evidence, **BEYOND)
+    assert report.verdict != "held"
+
+
+@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize("loss", ["auto", "cross-entropy"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.9])
+def test_the_honest_model_holds_inside_of_its_distance(norm: Norm, loss: str, share: float) -> None:
+    report = ask(honest(norm=norm, flips=RADII[norm]), norm=norm, eps=(share * RADII[norm],), loss=loss)
+    assert report.verdict == "held" and not failed(report)
+
+
+@pytest.mark.parametrize("evidence", ["quick", "full"])
+def test_the_honest_model_passes_every_check(evidence: str) -> None:
+    report = ask(honest(), evidence=evidence, **WITHIN)
+    assert report.verdict == "held" and not failed(report)
+    absent = set(get_args(CheckName)) - {check.check for check in report.evidence}
+    assert absent == {"clean_image_has_the_label"} | (
+        {"larger_budget_agrees"} if evidence == "quick" else set()
+    )

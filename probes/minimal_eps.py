@@ -126,10 +126,8 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, step
     found = ladder.findings.smallest(eight_bit=True)
     end = max_eps if found is None else found.eps
     inside = [eps for eps in looks if eps < end]
-    # The largest ones too: where the first search on the grid is far off, these bring it near.
-    chosen = (
-        {inside[round(share * (len(inside) - 1))] for share in (0.0, 0.33, 0.67, 1.0)} if inside else set()
-    )
+    shares = [rung / (EIGHT_BIT_RUNGS - 1) for rung in range(EIGHT_BIT_RUNGS)] if inside else []
+    chosen = {inside[round(share * (len(inside) - 1))] for share in shares}
     if ladder.findings.flipped(verdict_eps):
         chosen.add(verdict_eps)
     rungs = [eps for eps in sorted(chosen) if not ladder.findings.flipped(eps, eight_bit=True)]
@@ -154,8 +152,10 @@ def _eight_bit_radii(flipped: float, max_eps: float, norm: Norm, count: int) -> 
     """From the distance on floats on, ascending: whole levels in l-inf, else ever further apart."""
     if norm == "linf":
         level = math.ceil(flipped * 255.0 - 1e-6)
-        radii = [(level + extra) / 255.0 for extra in range(EIGHT_BIT_RUNGS)]
+        radii = [flipped + 1e-9, *((level + extra) / 255.0 for extra in range(EIGHT_BIT_RUNGS))]
     else:
         # One level of one value is the least that an 8-bit image can move.
-        radii = list(np.geomspace(flipped + 1e-9, max(10.0 * flipped, flipped + 10.0 / 255.0), count))
-    return [float(eps) for eps in radii if eps <= max_eps]
+        radii = [
+            float(eps) for eps in np.geomspace(flipped + 1e-9, max(10.0 * flipped, flipped + 10 / 255), count)
+        ]
+    return sorted({eps for eps in radii if eps <= max_eps})

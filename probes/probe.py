@@ -105,7 +105,9 @@ def probe(
             reopen(ladder, max_eps=searched, steps=request.steps, restarts=request.restarts)
             search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=request.steps)
             radii = [
-                eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps not in noise
+                eps
+                for eps in summary.radii(ladder, request, verdict_eps=verdict_eps)
+                if eps > 0 and eps not in noise
             ]
             noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
     verdict = decide(

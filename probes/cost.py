@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from probes.approach import REFINING_STEPS
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
-from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, ROUNDS, RUNGS, search_bound
+from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, search_bound
 from probes.request import ProbeRequest
 from probes.slope import FORWARDS, INNER_POINTS
 from probes.smoothing import certificate_evaluations
@@ -38,9 +38,9 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     full = request.evidence == "full"
     everyone = (classes - 1) if request.every_class else 0
     if request.eps is None:
-        gradients, runs = search_bound(steps=steps, restarts=restarts)
-        # Of the curve: what the rounds attack, the rungs, the verdict's and the nearest example's.
-        radii = ROUNDS + len(RUNGS) + 2
+        gradients, runs, balls = search_bound(steps=steps, restarts=restarts, norm=request.norm)
+        # Of the curve: what the search attacks and looks at, and the nearest example's.
+        radii = balls + 1
     else:
         radii = len(set(request.eps))
         runs = 1 + FIRST_RIVALS + radii * (restarts + 1)

@@ -8,6 +8,7 @@ from probes.arrays import Array
 from probes.ball import TOLERANCE, norms
 from probes.threat import Norm
 
+_HALVINGS = 8
 _ON_GRID = 1e-4
 """How far from a whole level an 8-bit image may lie, in levels: decoders divide by 255 in different ways."""
 
@@ -40,7 +41,8 @@ def round_inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array
     Every value goes to one of the two levels around it. Starting from the level nearer to `clean`, which for
     an 8-bit clean image never adds distance, values go to the level nearer to `image` as far as the ball has
     room: for l-inf each on its own, for l2 and l1 in the order of how much each rounding gains for the room
-    it takes.
+    it takes. There many values may move by less than half a level, which rounding would lose: the
+    perturbation is stretched first until it is as long after rounding as it was before.
 
     Args:
         image: float32[C, H, W] in [0, 1], usually inside the ball.
@@ -50,8 +52,10 @@ def round_inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array
     Returns:
         uint8[C, H, W]. The distance is measured, not assumed.
     """
-    wanted = np.asarray(image, dtype=np.float64) * 255.0
     centre = _clean_levels(clean)
+    wanted = np.asarray(image, dtype=np.float64) * 255.0
+    if norm != "linf":
+        wanted = _stretched(wanted, centre, norm)
     low, high = np.floor(wanted), np.ceil(wanted)
     near = np.where(np.abs(low - centre) <= np.abs(high - centre), low, high)
     nearest = np.rint(wanted)
@@ -63,6 +67,31 @@ def round_inside(image: Array, clean: Array, radius: float, norm: Norm) -> Array
     if float(norms((levels - centre)[None], norm)[0]) > limit:
         return None
     return levels.astype(np.uint8)
+
+
+def _stretched(wanted: Array, centre: Array, norm: Norm) -> Array:
+    """`wanted`, or farther away from `centre` in the same direction, so far that its rounding is no nearer
+    than `wanted` is."""
+    direction = wanted - centre
+
+    def stretched(factor: float) -> Array:
+        return np.clip(centre + factor * direction, 0.0, 255.0)
+
+    def is_short(factor: float) -> bool:
+        return bool(_size(np.rint(stretched(factor)) - centre, norm) < size)
+
+    size = _size(direction, norm)
+    low, high = 1.0, 1.0
+    while is_short(high) and high * np.max(np.abs(direction)) < 1.0:
+        low, high = high, 2.0 * high
+    for _ in range(_HALVINGS if high > 1.0 else 0):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if is_short(middle) else (low, middle)
+    return stretched(high)
+
+
+def _size(delta: Array, norm: Norm) -> float:
+    return float(norms(delta[None], norm)[0])
 
 
 def _fill(near: Array, nearest: Array, centre: Array, wanted: Array, limit: float, *, power: int) -> Array:

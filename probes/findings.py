@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,6 +122,19 @@ class Findings:
         if rounded:
             self.judge_levels(np.stack(rounded))
         return judged
+
+    def judge_rounded(self, image: Array, radii: Sequence[float]) -> None:
+        """Records the perturbation of `image` float32[C, H, W], grown to each radius and rounded there."""
+        delta = image.astype(np.float64) - self.clean
+        size = float(distances(image[None], self.clean, self.norm)[0])
+        grown = (np.clip(self.clean + delta * (radius / size), 0.0, 1.0) for radius in radii)
+        rounded = [
+            levels
+            for point, radius in zip(grown, radii, strict=True)
+            if (levels := round_inside(point.astype(np.float32), self.clean, radius, self.norm)) is not None
+        ]
+        if rounded:
+            self.judge_levels(np.unique(np.stack(rounded), axis=0))
 
     def judge_levels(self, levels: Array) -> Judged:
         """Records 8-bit images uint8[M, C, H, W]."""

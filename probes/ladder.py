@@ -1,4 +1,7 @@
-"""PGD on one image at several eps and restarts in one batch, judged by the margin."""
+"""PGD on one image at several eps and restarts in one batch, judged by the margin.
+
+In l1 it is Auto-PGD: steps of one size that suit a ball at first pass by its examples later on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probes.arrays import Array
+from probes.attacks.apgd import apgd
 from probes.attacks.pgd import pgd
 from probes.budget import Budget
 from probes.classifier import Classifier, Gradient
@@ -89,6 +93,8 @@ class Ladder:
         self.climbs: list[Climb] = []
         self.completed: dict[float, int] = {}
         """How many runs took all their steps in vain, by eps."""
+        self.completed_eight_bit: set[float] = set()
+        """The eps at which a run on the 8-bit grid took all its steps in vain."""
         self.looked: set[float] = set()
         """The eps that a few steps were taken at."""
         self.served_margins: dict[float, float] = {}
@@ -142,7 +148,9 @@ class Ladder:
             if not open_runs or self.budget.stop():
                 continue
             climb = self._batch(open_runs, steps=steps, start=start, eight_bit=eight_bit, findings=target)
-            if target is self.findings and not eight_bit:
+            if target is self.findings and eight_bit:
+                self.completed_eight_bit.update(climb.eps[climb.completed].tolist())
+            elif target is self.findings:
                 self.climbs.append(climb)
                 for eps in climb.eps[climb.completed]:
                     if target.flipped(eps) or not counts:
@@ -155,8 +163,15 @@ class Ladder:
         self.climb(dict.fromkeys(radii, 1), steps=steps, counts=False)
 
     def attacked_in_vain(self, eps: float) -> bool:
-        """Whether this ball, or one that it lies in, was."""
-        return any(eps <= done for done in self.completed)
+        """Whether this ball, or one that it lies in and that nothing else found an example in, was."""
+        return any(eps <= done and not self.findings.flipped(done) for done in self.completed)
+
+    def attacked_on_the_grid(self, eps: float) -> bool:
+        """Whether this ball, or one that it lies in, was attacked in vain on the 8-bit grid, or on floats."""
+        return self.attacked_in_vain(eps) or any(
+            eps <= done and not self.findings.flipped(done, eight_bit=True)
+            for done in self.completed_eight_bit
+        )
 
     def _batch(
         self,
@@ -184,7 +199,8 @@ class Ladder:
             budget=self.budget,
         )
         trace = Trace(len(runs), steps, self.on_step)
-        result = pgd(
+        attack = apgd if self.threat.norm == "l1" else pgd
+        result = attack(
             rungs,
             images,
             threat=self.threat,

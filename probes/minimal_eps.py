@@ -4,8 +4,11 @@ attacked in vain."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
+
+import numpy as np
 
 from probes.approach import REFINING_STEPS, approach, refine
 from probes.findings import Findings
@@ -15,15 +18,23 @@ from probes.losses import UNTARGETED
 from probes.threat import Norm
 
 RESOLUTION = 0.01
-"""The lower end is attacked at this part below the upper end, twice as far below in every further round."""
+"""The lower end is attacked at this part below the upper end."""
+FALLBACKS = (0.02, 0.04, 0.08)
+"""And, from the second round on, at these in the same batch: where one of the balls holds an example, those
+inside of it may not."""
 FIRST_RIVALS = 2
 """How many of the next likely classes the first search aims at, each by itself."""
-ROUNDS = 5
+FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 4})
+"""How many times as many steps the first search takes as the attack. In l1 each moves few values, and what it
+misses the attack seldom finds."""
+ROUNDS = 4
 RUNGS, RUNG_STEPS = (0.5, 0.8), 5
 """Where the curve gets points below the smallest example, in multiples of its distance, and their few steps,
 which are no attack in vain."""
 EIGHT_BIT_RUNGS = 4
 EIGHT_BIT_STEPS = 10
+EIGHT_BIT_LOOKS = 24
+"""Balls that the nearest example on floats is grown and rounded in, to see where it survives that."""
 
 
 class Bracket(NamedTuple):
@@ -56,48 +67,95 @@ def search(
     not from the example: what FMN missed it may find, and then the search goes on from there.
     """
     findings = ladder.findings
-    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
-    for number in range(ROUNDS):
-        example = findings.smallest()
-        below = max_eps if example is None else example.eps * (1.0 - RESOLUTION * 2**number)
-        tested = ladder.tested(restarts)
-        claims = {verdict_eps} - set(tested)
-        if not any(eps >= below and not findings.flipped(eps) for eps in tested):
-            claims.add(below)
-        runs = {eps: restarts for eps in claims if not findings.flipped(eps)}
-        if not runs or ladder.budget.stop():
-            break
-        ladder.climb(runs, steps=steps)
-        nearer = findings.smallest()
-        if nearer is not None and (example is None or nearer.eps < example.eps):
-            refine(ladder)
+    approach(
+        ladder, towards(findings.goal, rivals), steps=steps * FAR_STEPS[ladder.threat.norm], max_eps=max_eps
+    )
+    narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps, restarts=restarts)
+    narrow(ladder, rounds=ROUNDS - 1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
     example = findings.smallest()
     end = max_eps if example is None else example.eps
     ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
 
 
-def search_eight_bit(ladder: Ladder, *, max_eps: float, steps: int) -> None:
-    """Looks for the nearest 8-bit example in the balls just around the nearest example on floats."""
+def narrow(
+    ladder: Ladder,
+    *,
+    rounds: int,
+    max_eps: float,
+    claimed: Sequence[float] = (),
+    fallbacks: Sequence[float] = (),
+    steps: int,
+    restarts: int,
+) -> None:
+    """Attacks just below the nearest example, at these parts below it and at each eps of `claimed`, until
+    that finds nothing nearer, in at most so many rounds."""
+    findings = ladder.findings
+    for _ in range(rounds):
+        example = findings.smallest()
+        tested = ladder.tested(restarts)
+        below = (
+            [max_eps] if example is None else [example.eps * (1 - part) for part in (RESOLUTION, *fallbacks)]
+        )
+        closed = any(eps >= below[0] and not findings.flipped(eps) for eps in tested)
+        claims = (set(claimed) - set(tested)) | (set() if closed else set(below))
+        runs = {eps: restarts for eps in claims if not findings.flipped(eps)}
+        if not runs or ladder.budget.stop():
+            return
+        ladder.climb(runs, steps=steps)
+        nearer = findings.smallest()
+        if nearer is not None and (example is None or nearer.eps < example.eps):
+            refine(ladder)
+
+
+def reopen(ladder: Ladder, *, max_eps: float, steps: int, restarts: int) -> None:
+    """One more round, for an example that was found after the search."""
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+
+
+def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, steps: int) -> None:
+    """Looks for the nearest 8-bit example, and for one within `verdict_eps`, on from the nearest on floats.
+
+    That one is grown and rounded in ever larger balls, which takes forward passes only; then a few steps on
+    the 8-bit grid attack the balls between the distance on floats and the first that held an example.
+    """
     example = ladder.findings.smallest()
-    if example is None or example.eight_bit:
+    if example is None or example.eight_bit or ladder.budget.stop():
         return
-    rungs = [eps for eps in _eight_bit_rungs(example.eps, ladder.threat.norm) if eps <= max_eps]
+    looks = _eight_bit_radii(example.eps, max_eps, ladder.threat.norm, EIGHT_BIT_LOOKS)
+    ladder.findings.judge_rounded(example.image, looks)
+    found = ladder.findings.smallest(eight_bit=True)
+    end = max_eps if found is None else found.eps
+    inside = [eps for eps in looks if eps < end]
+    shares = [rung / (EIGHT_BIT_RUNGS - 1) for rung in range(EIGHT_BIT_RUNGS)] if inside else []
+    chosen = {inside[round(share * (len(inside) - 1))] for share in shares}
+    if ladder.findings.flipped(verdict_eps):
+        chosen.add(verdict_eps)
+    rungs = [eps for eps in sorted(chosen) if not ladder.findings.flipped(eps, eight_bit=True)]
     ladder.climb(
         dict.fromkeys(rungs, 1), steps=min(steps, EIGHT_BIT_STEPS), start=example.image, eight_bit=True
     )
 
 
-def search_bound(*, steps: int, restarts: int) -> tuple[int, int]:
-    """The most gradient evaluations that `search` and `search_eight_bit` together take, and the most runs."""
-    begin, rounds = 1 + FIRST_RIVALS, ROUNDS * 2 * restarts
-    short = ROUNDS * (REFINING_STEPS + 1) + EIGHT_BIT_RUNGS * (min(steps, EIGHT_BIT_STEPS) + 1)
+def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, int]:
+    """The most gradient evaluations that a search can take, here and after its checks, the most runs of an
+    attack, and the most eps that it attacks."""
+    balls = 2 + ROUNDS * (1 + len(FALLBACKS))
+    begin, eight_bit = 1 + FIRST_RIVALS, EIGHT_BIT_RUNGS + 1
+    short = (ROUNDS + 1) * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
-    runs = begin + rounds + ROUNDS + len(RUNGS) + EIGHT_BIT_RUNGS
-    return (begin + rounds) * (steps + 1) + short, runs
+    runs = begin + balls * restarts + ROUNDS + 1 + len(RUNGS) + eight_bit + EIGHT_BIT_LOOKS
+    gradients = begin * (FAR_STEPS[norm] * steps + 1) + balls * restarts * (steps + 1) + short
+    return gradients, runs, balls + len(RUNGS)
 
 
-def _eight_bit_rungs(flipped: float, norm: Norm) -> list[float]:
+def _eight_bit_radii(flipped: float, max_eps: float, norm: Norm, count: int) -> list[float]:
+    """From the distance on floats on, ascending: whole levels in l-inf, else ever further apart."""
     if norm == "linf":
         level = math.ceil(flipped * 255.0 - 1e-6)
-        return [(level + extra) / 255.0 for extra in range(EIGHT_BIT_RUNGS)]
-    return [flipped * factor for factor in (1.0, 1.02, 1.05, 1.15)]
+        radii = [flipped + 1e-9, *((level + extra) / 255.0 for extra in range(EIGHT_BIT_RUNGS))]
+    else:
+        # One level of one value is the least that an 8-bit image can move.
+        radii = [
+            float(eps) for eps in np.geomspace(flipped + 1e-9, max(10.0 * flipped, flipped + 10 / 255), count)
+        ]
+    return sorted({eps for eps in radii if eps <= max_eps})

@@ -17,7 +17,7 @@ from probes.every_class import approach_each, class_distances
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder, aims
-from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, search, search_eight_bit, towards
+from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, reopen, search, search_eight_bit, towards
 from probes.prediction import predictions
 from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
@@ -98,9 +98,19 @@ def probe(
         _attack(ladder, rivals, request, searched=searched, verdict_eps=verdict_eps)
         radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
         noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
+        nearest_before = findings.smallest()
         checks += evidence.gather(
             ladder, request, logits, verdict_eps=verdict_eps, searched=searched, noise=noise
         )
+        if request.eps is None and findings.smallest() is not nearest_before and not budget.stop():
+            reopen(ladder, max_eps=searched, steps=request.steps, restarts=request.restarts)
+            search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=request.steps)
+            radii = [
+                eps
+                for eps in summary.radii(ladder, request, verdict_eps=verdict_eps)
+                if eps > 0 and eps not in noise
+            ]
+            noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
         attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(request.restarts),
@@ -228,7 +238,7 @@ def _attack(
             steps=steps,
             restarts=restarts,
         )
-        search_eight_bit(ladder, max_eps=searched, steps=steps)
+        search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=steps)
         return
     radii = [eps for eps in sorted(set(request.eps)) if eps > 0]
     approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=searched)

@@ -67,8 +67,8 @@ class ProbeRequest:
             flips.
         max_eps: end of that search; without it 0.25 for l-inf, 0.09 sqrt(values) for l2 and 2.16 sqrt(values)
             for l1. Not together with `eps`.
-        steps: steps of each PGD run.
-        restarts: PGD runs at each eps.
+        steps: steps of each run of the attack: PGD, in l1 Auto-PGD.
+        restarts: its runs at each eps.
         loss: what the attack climbs; "auto" takes, over the restarts, the margin, the cross-entropy, and then
             the margin towards each of the likeliest other classes in turn.
         label: index of the class to be lost; the predicted one without it.

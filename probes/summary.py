@@ -28,7 +28,9 @@ def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> Curve
         return CurvePoint(
             eps=eps, flipped=None, flipped_8bit=None, prediction=None, margin=None, noise_margin=noise_margin
         )
-    flipped_8bit = findings.flipped(eps, eight_bit=True)
+    flipped_8bit: bool | None = findings.flipped(eps, eight_bit=True)
+    if not flipped_8bit and flipped and not ladder.attacked_on_the_grid(eps):
+        flipped_8bit = None
     worst = findings.worst(eps)
     return CurvePoint(
         eps=eps,

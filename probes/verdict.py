@@ -36,7 +36,8 @@ def meaning(
         return f"An image {ball} {changes}. One confirmed example is proof."
     if eps == 0:
         return "The ball of radius 0 holds the image only, so nothing was attacked."
-    tried = f"{request.restarts} x {request.steps} steps of PGD"
+    attack = "APGD" if request.norm == "l1" else "PGD"
+    tried = f"{request.restarts} x {request.steps} steps of {attack}"
     if verdict == "held":
         return f"{tried} found no image {ball} that {changes}. That is no proof that there is none."
     if exhausted:

@@ -42,7 +42,10 @@ def check_consistency(model: Classifier, image: Array, report: ProbeReport) -> N
     known = [point for point in report.curve if point.flipped is not None]
     for lower, higher in itertools.pairwise(known):
         assert lower.eps < higher.eps
-        assert lower.flipped <= higher.flipped and lower.flipped_8bit <= higher.flipped_8bit
+        assert lower.flipped <= higher.flipped
+        # Null where the 8-bit grid was not attacked: between what held and what flipped on it.
+        assert lower.flipped_8bit is not True or higher.flipped_8bit is True
+        assert higher.flipped_8bit is not False or lower.flipped_8bit is False
         assert higher.margin <= lower.margin
     for point in known:
         assert point.flipped == (flipped is not None and flipped <= point.eps + 1e-9)

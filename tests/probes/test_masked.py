@@ -135,7 +135,7 @@ class Shell(Linear):
 def test_an_example_that_the_huge_eps_meets_inside_the_ball_is_a_flip(question: dict[str, Any]) -> None:
     honest = two_class()
     report = ask(Shell(honest.weights, honest.bias), steps=8, **question)
-    assert report.minimal_eps.flipped == pytest.approx(2.5 * 0.5 / 8, abs=1 / 255)
+    assert 0.15 < report.minimal_eps.flipped < 0.162
     assert "flips_persist" in failed(report)
 
 

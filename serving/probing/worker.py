@@ -162,15 +162,33 @@ def main() -> None:
     if first is None:
         return
     settings = Settings.model_validate(first[0]["settings"])
-    os.nice(settings.probe_nice)
     cancelled = threading.Event()
     prober = Prober(settings, answers=answers, cancelled=cancelled)
     loads: _Messages = queue.SimpleQueue()
     probes: _Messages = queue.SimpleQueue()
     for work in (lambda: _listen(loads, probes, cancelled), lambda: _keep_models(prober, loads)):
         threading.Thread(target=work, daemon=True).start()
+    first_probe = probes.get()
+    # Only now: the server is not ready before its models are loaded here.
+    _give_way(settings.probe_nice)
+    prober.probe(*first_probe)
     while True:
         prober.probe(*probes.get())
+
+
+def _give_way(nice: int) -> None:
+    """Lowers the priority of every thread of this process, those of the engine included."""
+    lowered = os.getpriority(os.PRIO_PROCESS, 0) + nice
+    for thread in _threads() or [0]:
+        # One may have ended meanwhile.
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, thread, lowered)
+
+
+def _threads() -> list[int]:
+    """The threads of this process as Linux numbers them, each with a priority of its own; none elsewhere."""
+    folder = Path("/proc/self/task")
+    return [int(entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
 
 
 def _keep_models(prober: Prober, loads: _Messages) -> None:

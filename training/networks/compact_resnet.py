@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-LEAST_WIDTH = 8
-"""With fewer channels torch 2.15 on a CPU (oneDNN, channels-last) crashes in the backward pass."""
 MOST_WIDTH = 4096
 MOST_BLOCKS = 64
 """Typing errors beyond these would fill the memory before anything else fails."""
@@ -33,10 +31,8 @@ def compact_resnet(
     whole = all(isinstance(value, int) for value in (*widths, *blocks))
     if not whole or not 0 < len(widths) == len(blocks) or stem_stride not in (1, 2):
         raise ValueError("wanted are whole numbers, as many widths as blocks, and a stem_stride of 1 or 2")
-    if not LEAST_WIDTH <= min(widths) <= max(widths) <= MOST_WIDTH:
-        raise ValueError(f"widths must lie in {LEAST_WIDTH} to {MOST_WIDTH}")
-    if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
-        raise ValueError(f"blocks must lie in 1 to {MOST_BLOCKS}")
+    if not (1 <= min(widths) <= max(widths) <= MOST_WIDTH and 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS):
+        raise ValueError(f"widths must lie in 1 to {MOST_WIDTH}, blocks in 1 to {MOST_BLOCKS}")
     kernel = 3 if stem_stride == 1 else 4
     layers: list[nn.Module] = [
         nn.Conv2d(3, widths[0], kernel, stem_stride, padding=1, bias=False),

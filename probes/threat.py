@@ -156,10 +156,10 @@ class L1:
     def step(
         self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
     ) -> Array:
-        """The gradient of the 4 eps + 1 steepest values that have room to move, and of any steeper ones.
+        """The gradient of the 2 eps + 1 steepest values that have room to move, and of any steeper ones.
 
         Sparse as in SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), which moves a fixed share of all
-        values by equal amounts instead. A value has room for 1/2 on average, so that half as many use up a
+        values by equal amounts instead. A value has room for 1/2 on average, so that about so many use up a
         ball of radius eps; those that have met an edge stay pressed against it and let others follow.
         """
         xp, (_, scaled) = namespace(gradient), _peak_and_scaled(gradient)
@@ -167,7 +167,7 @@ class L1:
         if points is not None:
             at_edge = xp.where(gradient > 0, points >= 1.0, points <= 0.0)
             free = xp.where(flatten(at_edge), xp.zeros_like(steepness), steepness)
-        count = xp.astype(4.0 * (length if eps is None else eps) + 1.0, xp.int64)
+        count = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64)
         smallest = _largest(free, xp.clip(count, 1, steepness.shape[1]))
         steep = xp.where(steepness >= smallest, flatten(scaled), xp.zeros_like(steepness))
         return xp.reshape(steep * (length / xp.clip(self.size(steep), min=_TINY))[:, None], gradient.shape)

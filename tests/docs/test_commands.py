@@ -11,7 +11,7 @@ from tests.docs.markdown import pages, read_page
 
 PAGES = pages()
 COMMANDS = {command for page in PAGES.values() for _, command in page.commands}
-LANGUAGES = {"sh", "python", "json", "text", "toml"}
+LANGUAGES = {"sh", "python", "json", "text", "toml", "yaml"}
 
 
 @pytest.mark.parametrize("name", [name for name, page in PAGES.items() if list(page.commands)])

@@ -132,8 +132,9 @@ def test_a_probe_of_too_much_work_is_refused_before_it_begins(client: Client) ->
         client.probe(IMAGE, steps=200, restarts=20, evidence="full")
 
     assert (caught.value.status, caught.value.code) == (422, "invalid_parameter")
-    assert caught.value.body["limit"] == 25_000
-    assert "lower steps (200), restarts (20)" in caught.value.body["detail"]
+    assert caught.value.body["cost_limit"] == 25_000
+    detail = caught.value.body["detail"]
+    assert "lower " in detail and "restarts (20)" in detail and "steps (200)" in detail
 
 
 def test_progress_is_streamed_and_ends_with_the_report(client: Client) -> None:

@@ -190,7 +190,14 @@ def test_a_spread_takes_every_class(data_dir: Path, tmp_path: Path) -> None:
 def test_folders_without_images_or_with_one_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds neither train-"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
-    (tmp_path / "train" / "empty").mkdir(parents=True)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"train holds no image: give each class .*train/<class>/\*\.jpg"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    _save(tmp_path / "train" / "1.png", (1, 2, 3))
+    with pytest.raises(DataError, match=r"train holds 1 images that lie in no class: give each class"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train" / "1.png").unlink()
+    (tmp_path / "train" / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no image"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
     (tmp_path / "train" / "empty").rmdir()

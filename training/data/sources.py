@@ -84,7 +84,15 @@ def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec)
 
 
 def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    entries = list(folder.iterdir())
+    classes = sorted(entry.name for entry in entries if entry.is_dir())
+    if not classes:
+        loose = sum(entry.suffix.lower() in _EXTENSIONS for entry in entries)
+        found = f"holds {loose} images that lie in no class" if loose else "holds no image"
+        raise DataError(
+            f"{folder} {found}: give each class a folder of its own, with its images in it "
+            f"({folder}/<class>/*.jpg)"
+        )
     files: list[Encoded] = []
     labels: list[int] = []
     for label, name in enumerate(classes):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from export.manifest import InputSpec
 from training.data.images import DataError, LabelledImages
-from training.data.sources import open_images
+from training.data.sources import check_classes, open_images
 from training.loop import Trainer
 from training.memory import out_of_memory_as
 from training.phases import TrainingError, phase_settings
@@ -63,6 +63,8 @@ def train(
                 trainer.resume()
         epochs = sum(phase.epochs for phase in phase_settings(settings))
         with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
+            if absent := images.absent_classes():
+                bars.say(_absent(absent, len(images.classes)))
             trainer.run(bars)
     return folder
 
@@ -78,11 +80,24 @@ def input_spec(recipe: Recipe) -> InputSpec:
 
 
 def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
-    """The training split of the recipe's data."""
+    """The training split of the recipe's data.
+
+    Raises:
+        DataError: it cannot be opened, or fewer than two classes have images.
+    """
     if not data_dir.is_dir() and recipe.data.dataset not in ("cifar10", "cifar100"):
         raise DataError(f"the data folder {data_dir} does not exist")
     images = open_images(data_dir, "train", dataset=recipe.data.dataset, spec=input_spec(recipe))
-    return images if recipe.data.limit is None else images.spread(recipe.data.limit)
+    if recipe.data.limit is None:
+        return images
+    limited = images.spread(recipe.data.limit)
+    check_classes(limited, what=f"with data.limit={recipe.data.limit}, all images")
+    return limited
+
+
+def _absent(names: Sequence[str], of: int) -> str:
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"warning: {len(names)} of the {of} classes have no training image: {shown}"
 
 
 def choose_device(name: str) -> torch.device:

@@ -68,7 +68,14 @@ class LabelledImages:
         classes: Sequence[str],
         decode: Decode,
         size: int,
+        *,
+        origin: str = "",
     ) -> None:
+        """
+        Args:
+            origin: the folder or column that the labels are from, for messages.
+        """
+        self.origin = origin
         self.classes = tuple(classes)
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         self.size = size
@@ -121,7 +128,13 @@ class LabelledImages:
         count = min(count, len(self))
         kept = torch.arange(count) * len(self) // count
         pixels = self.pixels(kept).cpu().numpy()
-        return LabelledImages(pixels, self.labels[kept].numpy(), self.classes, self._decode, self.size)
+        labels = self.labels[kept].numpy()
+        return LabelledImages(pixels, labels, self.classes, self._decode, self.size, origin=self.origin)
+
+    def absent_classes(self) -> tuple[str, ...]:
+        """Names of the classes that have no image."""
+        occurring = set(self.labels.tolist())
+        return tuple(name for label, name in enumerate(self.classes) if label not in occurring)
 
     def batch(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """float32[N, 3, H, W] in [0, 1] and labels int64[N] on `device`."""

@@ -46,6 +46,7 @@ def train(
     folder = out or Path("runs") / settings.name
     if (folder / LAST).exists() and not resume:
         raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
+    going_on = (folder / LAST).exists()
     chosen = own_device(choose_device(device))
     too_large = (
         "the data or the network does not fit; lower data.limit or data.size, or give another --device"
@@ -59,12 +60,15 @@ def train(
                 settings, images, folder, device=chosen, commit=current_commit(), processes=processes
             )
             folder.mkdir(parents=True, exist_ok=True)
-            if resume and (folder / LAST).exists():
+            if going_on:
                 trainer.resume()
         epochs = sum(phase.epochs for phase in phase_settings(settings))
         with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
             if absent := images.absent_classes():
                 bars.say(_absent(absent, len(images.classes)))
+            if not going_on:
+                # A damaged file is not to stop the run in a later epoch.
+                images.check(slice(processes.rank, None, processes.count), bars.track)
             trainer.run(bars)
     return folder
 

@@ -22,13 +22,12 @@ from training.checkpoint import load_run, replace_file
 from training.classifier import TorchClassifier
 from training.data.images import DataError, LabelledImages
 from training.networks.network import Network
+from training.objectives.settings import STATIC_EPS
 from training.perturbation import dealt
 from training.processes import Processes
 from training.progress import Track
 from training.run_folder import BEST
 
-EPS = 8 / 255
-"""Of fgsm, and of pgd, which makes 3 steps of 3/255; cw has the trade-off 1 and 50 steps of 0.01."""
 _BATCH = 250
 
 
@@ -112,8 +111,9 @@ def _made(
 
 
 def _attacked(network: Network, name: str, images: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+    """fgsm and pgd have `STATIC_EPS`, pgd 3 steps of 3/255; cw has the trade-off 1 and 50 steps of 0.01."""
     classifier = TorchClassifier(network.eval())
-    eps = torch.full((len(images),), EPS, device=images.device)
+    eps = torch.full((len(images),), STATIC_EPS, device=images.device)
     objective = untargeted(classifier, labels)
     if name == "fgsm":
         result = fgsm(objective, images, threat=Linf(), eps=eps)

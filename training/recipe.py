@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from training.contradictions import contradictions
 from training.objectives.settings import (
     BY_NAME,
     WITHOUT_CLASSIFIER,
@@ -36,6 +38,15 @@ class Data(Section):
     holdout: int = Field(1000, ge=10)
     limit: int | None = Field(None, ge=20)
     """Train on this many images, spread over the data (for trying things out)."""
+
+    @model_validator(mode="after")
+    def _leaves_enough(self) -> Data:
+        if self.limit is not None and 2 * self.holdout > self.limit:
+            raise ValueError(
+                f"holdout = {self.holdout} would hold out more than half of limit = {self.limit} images; "
+                f"lower holdout to {self.limit // 2}, or less"
+            )
+        return self
 
 
 class NetworkChoice(Section):
@@ -164,17 +175,21 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe in the TOML file `path`, with `overrides` such as 'optimiser.epochs=3' put on top.
 
     Raises:
-        RecipeError: if the file cannot be read or a field is unknown, missing or out of range.
+        RecipeError: if the file cannot be read, a field is unknown, missing or out of range, or it
+            contradicts itself (`training.contradictions`).
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _override(content, override)
-    return recipe_from(content, origin=str(path))
+    content = deepcopy(written)
+    keys = [_override(content, override) for override in overrides]
+    recipe = recipe_from(content, origin=str(path))
+    if problems := contradictions(recipe, written=written, overrides=keys):
+        raise RecipeError(f"{path}: {'; '.join(problems)}")
+    return recipe
 
 
 def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
@@ -217,7 +232,8 @@ def find_recipe(name: str) -> Path:
     )
 
 
-def _override(content: dict[str, Any], override: str) -> None:
+def _override(content: dict[str, Any], override: str) -> str:
+    """Put `override` into `content`, and return its key."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {override!r}: write it as section.field=value, e.g. optimiser.epochs=3")
@@ -231,3 +247,4 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise RecipeError(f"--set {override!r}: {section!r} is a field, not a section")
     content[field] = value
+    return ".".join((*sections, field))

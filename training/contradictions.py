@@ -52,11 +52,10 @@ def _idle(recipe: Recipe, overrides: Collection[str]) -> Iterator[str]:
 
 
 def _idle_attack(recipe: Recipe) -> Iterator[tuple[str, str, str, object]]:
-    taken, because, value = _taken(recipe), "attack.name", recipe.attack.name
-    if "name" not in taken:
-        because, value = "objective.name", recipe.objective.name
+    taken = _taken(recipe)
+    decided_by = "attack" if "name" in taken else "objective"
     for field in sorted(recipe.attack.model_fields_set - taken - {"norm", "eps"}):
-        yield "attack", field, because, value
+        yield "attack", field, f"{decided_by}.name", getattr(recipe, decided_by).name
 
 
 def _taken(recipe: Recipe) -> set[str]:

@@ -219,8 +219,7 @@ class Trainer:
                     self._device,
                     self._processes,
                 )
-        chosen_by = figures.get(f"held_out_{self.recipe.selection.by}", -1.0)
-        best = chosen_by > self.progress.best_accuracy
+        best = self._last_phase and self._is_best(figures)
         self.progress = replace(
             self.progress,
             epoch=self.progress.epoch + 1,
@@ -229,13 +228,24 @@ class Trainer:
             seconds=0.0,
             history=(*self.progress.history, figures),
             best_epoch=epoch + 1 if best else self.progress.best_epoch,
-            best_accuracy=max(chosen_by, self.progress.best_accuracy),
+            best_accuracy=figures[self._selected_by] if best else self.progress.best_accuracy,
         )
         # The best one first: a kill between the two writes repeats this epoch's end and writes it again.
         if best:
             self._save(BEST)
         self._save(LAST)
         bars.finish_epoch(figures, best=best)
+
+    @property
+    def _selected_by(self) -> str:
+        return f"held_out_{self.recipe.selection.by}"
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        """Of the epochs so far, the first with the highest accuracy; if that is zero, the best clean one."""
+        found, before = figures[self._selected_by], self.progress
+        if found == before.best_accuracy == 0.0:
+            return figures["held_out_clean"] > before.history[before.best_epoch - 1]["held_out_clean"]
+        return found > before.best_accuracy
 
     def _save(self, name: str) -> None:
         tensors = module_tensors(self._phase.result if name == BEST else self.network, "network.")

@@ -99,7 +99,8 @@ class Selection(Section):
     """Held-out images, attacked with PGD after each epoch, choose the best checkpoint."""
 
     by: Literal["robust", "clean"] = "robust"
-    """Which of their accuracies. clean is for training without perturbations."""
+    """Which of their accuracies: clean by default for `standard`, whose robust one is highest before it has
+    learnt anything. Where nothing is robust, the clean one decides anyway."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)
@@ -125,6 +126,19 @@ class Recipe(Section):
 
     compile: bool = False
     """Compile the network (torch.compile), where it runs on CUDA."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _standard_is_selected_by_clean_accuracy(cls, content: Any) -> Any:
+        objective = content.get("objective") if isinstance(content, dict) else None
+        selection = content.get("selection", {}) if objective else None
+        if (
+            isinstance(selection, dict)
+            and isinstance(objective, dict)
+            and objective.get("name") == "standard"
+        ):
+            return {**content, "selection": {"by": "clean", **selection}}
+        return content
 
     @model_validator(mode="after")
     def _classifies(self) -> Recipe:

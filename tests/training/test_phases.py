@@ -181,19 +181,41 @@ def test_the_average_is_what_is_selected_and_saved(images: LabelledImages, tmp_p
     assert not torch.equal(best["network.fc.weight"], last["network.fc.weight"])
 
 
-@pytest.mark.parametrize(("by", "epoch"), [("robust", 2), ("clean", 3)])
+ROBUST = {"selection": {"by": "robust"}}
+MEASURED = [(0.2, 0.1), (0.3, 0.2), (0.5, 0.1), (0.4, 0.2)]
+NOTHING_STANDS = [(0.2, 0.0), (0.6, 0.0), (0.5, 0.0), (0.6, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes", "measured", "epoch"),
+    [
+        ("standard", ROBUST, MEASURED, 2),
+        ("standard", {"selection": {"by": "clean"}}, MEASURED, 3),
+        ("standard", {}, MEASURED, 3),
+        ("standard", {"selection": {"steps": 2}}, MEASURED, 3),
+        ("pgd_at", {}, MEASURED, 2),
+        ("pgd_at", {}, NOTHING_STANDS, 2),
+        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.1, 0.1), (0.9, 0.0)], 3),
+    ],
+)
 def test_the_recipe_says_which_accuracy_chooses(
-    by: str, epoch: int, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    objective: str,
+    changes: dict[str, Any],
+    measured: list[tuple[float, float]],
+    epoch: int,
+    images: LabelledImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    measured = iter([(0.2, 0.1), (0.3, 0.2), (0.5, 0.1), (0.4, 0.0)])
+    figures = iter(measured)
 
     def accuracy(*_: object) -> dict[str, float]:
-        clean, robust = next(measured)
+        clean, robust = next(figures)
         return {"held_out_clean": clean, "held_out_robust": robust}
 
     monkeypatch.setattr("training.loop.held_out_accuracy", accuracy)
-    changes = {"objective": {"name": "standard"}, "optimiser": {"epochs": 4, "batch_size": 60}}
-    trainer = _trainer({**changes, "selection": {"by": by}}, images, tmp_path)
+    epochs = {"selection": {}, "optimiser": {"epochs": 4, "batch_size": 60}, "attack": {"steps": 1}}
+    trainer = _trainer({**epochs, "objective": {"name": objective}, **changes}, images, tmp_path)
     _finish(trainer)
     assert trainer.progress.best_epoch == epoch
     assert load_run(tmp_path).progress.epoch == epoch

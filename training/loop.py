@@ -57,7 +57,12 @@ class Trainer:
         commit: str,
         processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
+        resuming: bool = False,
     ) -> None:
+        """
+        Args:
+            resuming: `resume` is called next, so the run that this one started from is no longer needed.
+        """
         self.recipe = recipe
         self.progress = Progress()
         self._images = images
@@ -69,7 +74,9 @@ class Trainer:
         self._clock = clock
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
         check_batch_sizes(recipe, len(self._train), self._processes)
-        self.network = initial_network(recipe, images.classes, device, self._processes)
+        begun = recipe.model_copy(update={"start": None}) if resuming else recipe
+        self.network = initial_network(begun, images.classes, device, self._processes)
+        self._prepared = ""
         self._phase = self._build_phase()
         images.keep_on(device)
 
@@ -91,7 +98,7 @@ class Trainer:
                 f"{self._out} was trained on other data (other classes, labels or images, or in another "
                 "order); give that data, or another --out for this one"
             )
-        self.progress = state.progress
+        self.progress, self._prepared = state.progress, state.prepared
         self._phase = self._build_phase()
         load_module(self.network, tensors, "network.")
         self._phase.load(tensors)
@@ -105,7 +112,9 @@ class Trainer:
         """
         with deterministic():
             while True:
-                self._phase.objective.prepare(self._images, self._train, self._out, self._device, bars.track)
+                self._prepared = self._phase.objective.prepare(
+                    self._images, self._train, self._out, self._device, bars.track, made=self._prepared
+                )
                 while self.progress.epoch < self._phase.settings.epochs:
                     self.train_epoch(bars)
                     self._finish_epoch(bars)
@@ -120,6 +129,7 @@ class Trainer:
     def _next_phase(self) -> None:
         self.network.load_state_dict(self._phase.result.state_dict())
         self.progress = replace(self.progress, phase=self.progress.phase + 1, epoch=0)
+        self._prepared = ""
         self._phase = self._build_phase()
 
     def _build_phase(self) -> Phase:
@@ -264,4 +274,5 @@ class Trainer:
             commit=self._commit,
             progress=self.progress,
             data=self._data,
+            prepared=self._prepared,
         )

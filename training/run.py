@@ -57,7 +57,13 @@ def train(
             with processes.first_alone():
                 images = training_images(settings, data_dir)
             trainer = Trainer(
-                settings, images, folder, device=chosen, commit=current_commit(), processes=processes
+                settings,
+                images,
+                folder,
+                device=chosen,
+                commit=current_commit(),
+                processes=processes,
+                resuming=going_on,
             )
             folder.mkdir(parents=True, exist_ok=True)
             if going_on:

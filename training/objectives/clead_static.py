@@ -41,7 +41,9 @@ class CleadStatic(TrainingObjective):
         folder: Path,
         device: torch.device,
         track: Track,
-    ) -> None:
+        *,
+        made: str = "",
+    ) -> str:
         self._adversarial = adversarial_set(
             Path(self._settings.surrogate),
             images,
@@ -51,7 +53,9 @@ class CleadStatic(TrainingObjective):
             device=device,
             processes=self.context.processes,
             track=track,
+            made=made,
         )
+        return self._adversarial.key
 
     def views(self, batch: Batch) -> Views:
         if self._adversarial is None:

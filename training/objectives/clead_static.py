@@ -30,7 +30,8 @@ class CleadStatic(TrainingObjective):
     def __init__(self, settings: CleadStaticSettings, context: Context) -> None:
         super().__init__(context)
         self._settings = settings
-        self._adversarial: AdversarialSet | None = None
+        self.adversarial: AdversarialSet | None = None
+        """Made by `prepare`."""
         self.projection = Projection(context.network.num_features, settings.projection)
         self.modules["projection"] = self.projection
 
@@ -44,7 +45,7 @@ class CleadStatic(TrainingObjective):
         *,
         made: str = "",
     ) -> str:
-        self._adversarial = adversarial_set(
+        self.adversarial = adversarial_set(
             Path(self._settings.surrogate),
             images,
             chosen,
@@ -55,12 +56,12 @@ class CleadStatic(TrainingObjective):
             track=track,
             made=made,
         )
-        return self._adversarial.key
+        return self.adversarial.key
 
     def views(self, batch: Batch) -> Views:
-        if self._adversarial is None:
+        if self.adversarial is None:
             raise RuntimeError("prepare() makes the adversarial images before the first step")
-        stored = self._adversarial.images(batch.batch_samples, batch.images.device)
+        stored = self.adversarial.images(batch.batch_samples, batch.images.device)
         return {
             "clean": batch.augmented(crop_flip),
             "adversarial": crop_flip(stored, batch.generator)[batch.part],

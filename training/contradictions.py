@@ -77,6 +77,8 @@ def _idle_schedule(recipe: Recipe) -> Iterator[tuple[str, str, str, object]]:
         if settings.schedule != "step":
             for field in sorted({"milestones", "decay"} & written):
                 yield section, field, f"{section}.schedule", settings.schedule
+        if not settings.momentum and "nesterov" in written:
+            yield section, "nesterov", f"{section}.momentum", 0
         if not settings.weight_perturbation and "weight_perturbation_from" in written:
             yield section, "weight_perturbation_from", f"{section}.weight_perturbation", 0
 

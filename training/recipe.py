@@ -57,13 +57,15 @@ class NetworkChoice(Section):
 
 
 class Optimiser(Section):
-    """SGD with Nesterov momentum, its schedule, and two additions that go with any objective."""
+    """SGD with momentum, its schedule, and two additions that go with any objective."""
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=2)
     """Of all processes together."""
     learning_rate: float = Field(0.1, gt=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    nesterov: bool = True
+    """Nesterov's momentum, or the plain one."""
     weight_decay: float = Field(5e-4, ge=0.0)
     schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
     """After the warm-up: down to zero, linearly or along a cosine, or times `decay` at each milestone."""

@@ -59,6 +59,10 @@ def _write(tmp_path: Path, text: str) -> Path:
             "[optimiser]\nweight_perturbation_from = 0.2\n",
             "optimiser.weight_perturbation_from has no effect with optimiser.weight_perturbation = 0",
         ),
+        (
+            "[optimiser]\nmomentum = 0\nnesterov = true\n",
+            "optimiser.nesterov has no effect with optimiser.momentum = 0",
+        ),
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "contrast"\n', "objective.*weight must not be 0"),
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "sum"\n', "objective.*weight must not be 0"),
         (

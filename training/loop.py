@@ -209,9 +209,13 @@ class Trainer:
         return sums
 
     def _diverged(self, what: str) -> TrainingError:
+        written = (self._out / LAST).exists()
+        left = (
+            f"The last good checkpoint stays in {self._out}" if written else "No checkpoint was written yet"
+        )
         return TrainingError(
             f"the {what}; lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and "
-            f"train again. The last good checkpoint stays in {self._out}"
+            f"train again. {left}"
         )
 
     def _finish_epoch(self, bars: TrainingProgress) -> None:

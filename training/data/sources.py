@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,9 @@ def open_images(folder: Path, split: Split, *, dataset: str, spec: InputSpec) ->
         DataError: if nothing of these is there, a file is damaged, or there are fewer than two classes: to
             train on, such that have images.
     """
+    if not folder.is_dir():
+        hint = f"; make it, and {dataset} is downloaded into it" if dataset in _TORCHVISION else ""
+        raise DataError(f"the data folder {folder} does not exist{hint}")
     images = _open(folder, split, dataset, spec)
     if len(images.classes) < 2:
         raise DataError(f"{folder}: found only the class {images.classes}; a classifier needs at least two")
@@ -91,7 +95,13 @@ def _decoder(spec: InputSpec) -> Callable[[Image.Image], np.ndarray]:
 
 
 def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec) -> LabelledImages:
-    present = (folder / _TORCHVISION_FOLDERS[dataset]).is_dir()
+    name = _TORCHVISION_FOLDERS[dataset]
+    present = (folder / name).is_dir()
+    if not present:
+        sys.stderr.write(
+            f"{folder} holds neither {split}-*.parquet nor {split}/<class>/ nor {name}/: "
+            f"downloading {dataset} into it (170 MB)\n"
+        )
     try:
         source = _TORCHVISION[dataset](str(folder), train=split == "train", download=not present)
     except (OSError, RuntimeError) as error:

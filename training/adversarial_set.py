@@ -18,17 +18,16 @@ from probes.attacks.pgd import pgd
 from probes.losses import Loss
 from probes.objective import untargeted
 from probes.threat import Linf
-from training.checkpoint import load_run, replace_file
+from training.checkpoint import CheckpointError, load_run, replace_file
 from training.classifier import TorchClassifier
 from training.data.images import DataError, LabelledImages
 from training.networks.network import Network
+from training.objectives.settings import STATIC_EPS
 from training.perturbation import dealt
 from training.processes import Processes
 from training.progress import Track
 from training.run_folder import BEST
 
-EPS = 8 / 255
-"""Of fgsm, and of pgd, which makes 3 steps of 3/255; cw has the trade-off 1 and 50 steps of 0.01."""
 _BATCH = 250
 
 
@@ -36,6 +35,8 @@ _BATCH = 250
 class AdversarialSet:
     """uint8[M, 3, H, W], and the row of each image of the data set (-1: has none)."""
 
+    key: str
+    """SHA-256 of all that it was made of."""
     pixels: Tensor
     rows: Tensor
 
@@ -54,16 +55,26 @@ def adversarial_set(
     device: torch.device,
     processes: Processes,
     track: Track,
+    made: str = "",
 ) -> AdversarialSet:
     """Adversarial versions of `images` at int64 `chosen`, against the best checkpoint of the run `surrogate`.
 
     They are made where `file` does not hold them yet: in every process, but one of them writes the file. Each
     image meets one of `attacks` (fgsm, pgd, cw), always the same.
 
+    Args:
+        made: `AdversarialSet.key` of the set that a run began with, which now goes on. Where `file` still
+            holds that one, the surrogate is not needed.
+
     Raises:
-        CheckpointError: there is no such run, or the file cannot be written.
+        CheckpointError: there is no such run, the file cannot be written, or the set would be another than
+            that of `made`.
         DataError: the run knows other classes.
     """
+    rows = torch.full((len(images),), -1, dtype=torch.int64)
+    rows[chosen] = torch.arange(len(chosen))
+    if made and (kept := _read(file, made)) is not None:
+        return AdversarialSet(made, kept, rows)
     run = load_run(surrogate)
     if run.classes != images.classes:
         raise DataError(
@@ -71,15 +82,19 @@ def adversarial_set(
             f"the data has {', '.join(images.classes[:5])}..."
         )
     key = _key(surrogate, images, chosen, attacks)
-    rows = torch.full((len(images),), -1, dtype=torch.int64)
-    rows[chosen] = torch.arange(len(chosen))
+    if made and key != made:
+        raise CheckpointError(
+            f"this run was trained on other adversarial images than {surrogate} would give now, and {file} "
+            f"no longer holds them; put back that file or the former {surrogate / BEST}, or train into "
+            "another --out"
+        )
     pixels = _read(file, key)
     if pixels is None:
         parts = track(chosen.split(_BATCH), "adversarial images")
         pixels = _made(run.network.to(device), images, parts, attacks, device)
         if processes.rank == 0:
             replace_file(file, save({"pixels": pixels}, metadata={"key": key}))
-    return AdversarialSet(pixels, rows)
+    return AdversarialSet(key, pixels, rows)
 
 
 def _key(surrogate: Path, images: LabelledImages, chosen: Tensor, attacks: Sequence[str]) -> str:
@@ -112,8 +127,9 @@ def _made(
 
 
 def _attacked(network: Network, name: str, images: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+    """fgsm and pgd have `STATIC_EPS`, pgd 3 steps of 3/255; cw has the trade-off 1 and 50 steps of 0.01."""
     classifier = TorchClassifier(network.eval())
-    eps = torch.full((len(images),), EPS, device=images.device)
+    eps = torch.full((len(images),), STATIC_EPS, device=images.device)
     objective = untargeted(classifier, labels)
     if name == "fgsm":
         result = fgsm(objective, images, threat=Linf(), eps=eps)

@@ -57,6 +57,8 @@ class State:
     progress: Progress
     data: str
     """`LabelledImages.digest` of the training images."""
+    prepared: str = ""
+    """What `TrainingObjective.prepare` returned in the phase that is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ def write_checkpoint(
     commit: str,
     progress: Progress,
     data: str,
+    prepared: str = "",
 ) -> None:
     """Write `tensors` with a `State` beside them under a temporary name, then rename.
 
@@ -93,6 +96,7 @@ def write_checkpoint(
         "commit": commit,
         "progress": json.dumps(asdict(progress)),
         "data": data,
+        "prepared": prepared,
     }
     content = save(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata=metadata
@@ -136,6 +140,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], State]:
             commit=metadata["commit"],
             progress=TypeAdapter(Progress).validate_python(json.loads(metadata["progress"])),
             data=metadata["data"],
+            prepared=metadata.get("prepared", ""),
         )
     except FileNotFoundError as error:
         raise CheckpointError(

@@ -57,7 +57,12 @@ class Trainer:
         commit: str,
         processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
+        resuming: bool = False,
     ) -> None:
+        """
+        Args:
+            resuming: `resume` is called next, so the run that this one started from is no longer needed.
+        """
         self.recipe = recipe
         self.progress = Progress()
         self._images = images
@@ -69,7 +74,9 @@ class Trainer:
         self._clock = clock
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
         check_batch_sizes(recipe, len(self._train), self._processes)
-        self.network = initial_network(recipe, images.classes, device, self._processes)
+        begun = recipe.model_copy(update={"start": None}) if resuming else recipe
+        self.network = initial_network(begun, images.classes, device, self._processes)
+        self._prepared = ""
         self._phase = self._build_phase()
         images.keep_on(device)
 
@@ -91,7 +98,7 @@ class Trainer:
                 f"{self._out} was trained on other data (other classes, labels or images, or in another "
                 "order); give that data, or another --out for this one"
             )
-        self.progress = state.progress
+        self.progress, self._prepared = state.progress, state.prepared
         self._phase = self._build_phase()
         load_module(self.network, tensors, "network.")
         self._phase.load(tensors)
@@ -105,7 +112,9 @@ class Trainer:
         """
         with deterministic():
             while True:
-                self._phase.objective.prepare(self._images, self._train, self._out, self._device, bars.track)
+                self._prepared = self._phase.objective.prepare(
+                    self._images, self._train, self._out, self._device, bars.track, made=self._prepared
+                )
                 while self.progress.epoch < self._phase.settings.epochs:
                     self.train_epoch(bars)
                     self._finish_epoch(bars)
@@ -120,6 +129,7 @@ class Trainer:
     def _next_phase(self) -> None:
         self.network.load_state_dict(self._phase.result.state_dict())
         self.progress = replace(self.progress, phase=self.progress.phase + 1, epoch=0)
+        self._prepared = ""
         self._phase = self._build_phase()
 
     def _build_phase(self) -> Phase:
@@ -199,9 +209,13 @@ class Trainer:
         return sums
 
     def _diverged(self, what: str) -> TrainingError:
+        written = (self._out / LAST).exists()
+        left = (
+            f"The last good checkpoint stays in {self._out}" if written else "No checkpoint was written yet"
+        )
         return TrainingError(
             f"the {what}; lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and "
-            f"train again. The last good checkpoint stays in {self._out}"
+            f"train again. {left}"
         )
 
     def _finish_epoch(self, bars: TrainingProgress) -> None:
@@ -219,8 +233,7 @@ class Trainer:
                     self._device,
                     self._processes,
                 )
-        chosen_by = figures.get(f"held_out_{self.recipe.selection.by}", -1.0)
-        best = chosen_by > self.progress.best_accuracy
+        best = self._last_phase and self._is_best(figures)
         self.progress = replace(
             self.progress,
             epoch=self.progress.epoch + 1,
@@ -229,13 +242,24 @@ class Trainer:
             seconds=0.0,
             history=(*self.progress.history, figures),
             best_epoch=epoch + 1 if best else self.progress.best_epoch,
-            best_accuracy=max(chosen_by, self.progress.best_accuracy),
+            best_accuracy=figures[self._selected_by] if best else self.progress.best_accuracy,
         )
         # The best one first: a kill between the two writes repeats this epoch's end and writes it again.
         if best:
             self._save(BEST)
         self._save(LAST)
         bars.finish_epoch(figures, best=best)
+
+    @property
+    def _selected_by(self) -> str:
+        return f"held_out_{self.recipe.selection.by}"
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        """Of the epochs so far, the first with the highest accuracy; if that is zero, the best clean one."""
+        found, before = figures[self._selected_by], self.progress
+        if found == before.best_accuracy == 0.0:
+            return figures["held_out_clean"] > before.history[before.best_epoch - 1]["held_out_clean"]
+        return found > before.best_accuracy
 
     def _save(self, name: str) -> None:
         tensors = module_tensors(self._phase.result if name == BEST else self.network, "network.")
@@ -254,4 +278,5 @@ class Trainer:
             commit=self._commit,
             progress=self.progress,
             data=self._data,
+            prepared=self._prepared,
         )

@@ -64,6 +64,8 @@ class Attack(Section):
     def _consistent(self) -> Attack:
         if (self.name == "mix") != bool(self.mix):
             raise ValueError("name = 'mix' goes with a list of attacks in mix, other names without one")
+        if len(set(self.mix)) < len(self.mix):
+            raise ValueError(f"mix names an attack twice: {', '.join(self.mix)}; each has the same share")
         if "noise_fgsm" in self.names and self.norm != "linf":
             raise ValueError(f"noise_fgsm is defined for norm 'linf'; use name = 'pgd' for {self.norm}")
         for name, size in (("eps", self.eps), ("step_size", self.step_size)):

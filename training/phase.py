@@ -56,7 +56,7 @@ class Phase:
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
+            nesterov=settings.nesterov and settings.momentum > 0,
         )
         self._average = WeightAverage(network, settings.average) if settings.average else None
 

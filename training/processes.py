@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, distributed
 
 
+class ProcessError(RuntimeError):
+    """Processes that cannot train together; the message says what to change."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
     """Which of `count` processes this one is. Alone, every operation is the identity."""
@@ -84,9 +88,19 @@ def started_processes(device: torch.device) -> Iterator[Processes]:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process, where torchrun started one for each."""
+    """The GPU of this process, where torchrun started one for each.
+
+    Raises:
+        ProcessError: several processes are to share the one GPU that is named.
+    """
     local = os.environ.get("LOCAL_RANK")
-    if local is None or device.type != "cuda" or device.index is not None:
+    index: int | None = device.index
+    if index is not None and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise ProcessError(
+            f"--device {device} would put all processes of torchrun on one GPU; "
+            "use --device cuda, which gives each its own"
+        )
+    if local is None or device.type != "cuda" or index is not None:
         return device
     return torch.device("cuda", int(local))
 

@@ -58,6 +58,10 @@ class TrainingProgress:
             yield part
             self._bars.advance(self._task)
 
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def step(self, done: int, figures: Mapping[str, float]) -> None:
         """`figures`: the epoch's means so far (`training.totals.means`)."""
         text = f"{loss_text(figures)}{_accuracies(figures, 'train')}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from training.contradictions import contradictions
 from training.objectives.settings import (
     BY_NAME,
     WITHOUT_CLASSIFIER,
@@ -37,6 +39,15 @@ class Data(Section):
     limit: int | None = Field(None, ge=20)
     """Train on this many images, spread over the data (for trying things out)."""
 
+    @model_validator(mode="after")
+    def _leaves_enough(self) -> Data:
+        if self.limit is not None and 2 * self.holdout > self.limit:
+            raise ValueError(
+                f"holdout = {self.holdout} would hold out more than half of limit = {self.limit} images; "
+                f"lower holdout to {self.limit // 2}, or less"
+            )
+        return self
+
 
 class NetworkChoice(Section):
     """`build_network`'s arguments."""
@@ -46,13 +57,15 @@ class NetworkChoice(Section):
 
 
 class Optimiser(Section):
-    """SGD with Nesterov momentum, its schedule, and two additions that go with any objective."""
+    """SGD with momentum, its schedule, and two additions that go with any objective."""
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=2)
     """Of all processes together."""
     learning_rate: float = Field(0.1, gt=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    nesterov: bool = True
+    """Nesterov's momentum, or the plain one."""
     weight_decay: float = Field(5e-4, ge=0.0)
     schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
     """After the warm-up: down to zero, linearly or along a cosine, or times `decay` at each milestone."""
@@ -88,7 +101,8 @@ class Selection(Section):
     """Held-out images, attacked with PGD after each epoch, choose the best checkpoint."""
 
     by: Literal["robust", "clean"] = "robust"
-    """Which of their accuracies. clean is for training without perturbations."""
+    """Which of their accuracies: clean by default for `standard`, whose robust one is highest before it has
+    learnt anything. Where nothing is robust, the clean one decides anyway."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)
@@ -114,6 +128,19 @@ class Recipe(Section):
 
     compile: bool = False
     """Compile the network (torch.compile), where it runs on CUDA."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _standard_is_selected_by_clean_accuracy(cls, content: Any) -> Any:
+        objective = content.get("objective") if isinstance(content, dict) else None
+        selection = content.get("selection", {}) if objective else None
+        if (
+            isinstance(selection, dict)
+            and isinstance(objective, dict)
+            and objective.get("name") == "standard"
+        ):
+            return {**content, "selection": {"by": "clean", **selection}}
+        return content
 
     @model_validator(mode="after")
     def _classifies(self) -> Recipe:
@@ -164,17 +191,21 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe in the TOML file `path`, with `overrides` such as 'optimiser.epochs=3' put on top.
 
     Raises:
-        RecipeError: if the file cannot be read or a field is unknown, missing or out of range.
+        RecipeError: if the file cannot be read, a field is unknown, missing or out of range, or it
+            contradicts itself (`training.contradictions`).
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _override(content, override)
-    return recipe_from(content, origin=str(path))
+    content = deepcopy(written)
+    keys = [_override(content, override) for override in overrides]
+    recipe = recipe_from(content, origin=str(path))
+    if problems := contradictions(recipe, written=written, overrides=keys):
+        raise RecipeError(f"{path}: {'; '.join(problems)}")
+    return recipe
 
 
 def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
@@ -217,7 +248,8 @@ def find_recipe(name: str) -> Path:
     )
 
 
-def _override(content: dict[str, Any], override: str) -> None:
+def _override(content: dict[str, Any], override: str) -> str:
+    """Put `override` into `content`, and return its key."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {override!r}: write it as section.field=value, e.g. optimiser.epochs=3")
@@ -231,3 +263,4 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise RecipeError(f"--set {override!r}: {section!r} is a field, not a section")
     content[field] = value
+    return ".".join((*sections, field))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from export.manifest import InputSpec
-from training.data.images import DataError, LabelledImages
-from training.data.sources import open_images
+from training.data.images import LabelledImages
+from training.data.sources import check_classes, open_images
+from training.held_folder import held_folder
 from training.loop import Trainer
 from training.memory import out_of_memory_as
 from training.phases import TrainingError, phase_settings
-from training.processes import own_device, started_processes
+from training.processes import Processes, own_device, started_processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe, find_recipe, read_recipe
 from training.run_folder import LAST
@@ -40,31 +42,57 @@ def train(
         overrides: 'section.field=value' on top of the recipe.
 
     Raises:
-        RecipeError, DataError, CheckpointError, TrainingError: each says what to change.
+        RecipeError, DataError, CheckpointError, TrainingError, ProcessError: each says what to change.
     """
     settings = read_recipe(find_recipe(recipe), overrides)
     folder = out or Path("runs") / settings.name
-    if (folder / LAST).exists() and not resume:
-        raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
     chosen = own_device(choose_device(device))
+    with (
+        started_processes(chosen) as processes,
+        held_folder(folder) if processes.rank == 0 else nullcontext(),
+    ):
+        _train(settings, data_dir, folder, resume=resume, device=chosen, processes=processes)
+    return folder
+
+
+def _train(
+    settings: Recipe,
+    data_dir: Path,
+    folder: Path,
+    *,
+    resume: bool,
+    device: torch.device,
+    processes: Processes,
+) -> None:
+    going_on = (folder / LAST).exists()
+    if going_on and not resume:
+        raise TrainingError(f"{folder} already holds a run; continue it with --resume, or give another --out")
     too_large = (
         "the data or the network does not fit; lower data.limit or data.size, or give another --device"
     )
-    with started_processes(chosen) as processes:
-        with out_of_memory_as(TrainingError, too_large):
-            # One of them downloads what is absent.
-            with processes.first_alone():
-                images = training_images(settings, data_dir)
-            trainer = Trainer(
-                settings, images, folder, device=chosen, commit=current_commit(), processes=processes
-            )
-            folder.mkdir(parents=True, exist_ok=True)
-            if resume and (folder / LAST).exists():
-                trainer.resume()
-        epochs = sum(phase.epochs for phase in phase_settings(settings))
-        with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
-            trainer.run(bars)
-    return folder
+    with out_of_memory_as(TrainingError, too_large):
+        # One of them downloads what is absent.
+        with processes.first_alone():
+            images = training_images(settings, data_dir)
+        trainer = Trainer(
+            settings,
+            images,
+            folder,
+            device=device,
+            commit=current_commit(),
+            processes=processes,
+            resuming=going_on,
+        )
+        if going_on:
+            trainer.resume()
+    epochs = sum(phase.epochs for phase in phase_settings(settings))
+    with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
+        if absent := images.absent_classes():
+            bars.say(_absent(absent, len(images.classes)))
+        if not going_on:
+            # A damaged file is not to stop the run in a later epoch.
+            images.check(slice(processes.rank, None, processes.count), bars.track)
+        trainer.run(bars)
 
 
 def input_spec(recipe: Recipe) -> InputSpec:
@@ -78,11 +106,22 @@ def input_spec(recipe: Recipe) -> InputSpec:
 
 
 def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
-    """The training split of the recipe's data."""
-    if not data_dir.is_dir() and recipe.data.dataset not in ("cifar10", "cifar100"):
-        raise DataError(f"the data folder {data_dir} does not exist")
+    """The training split of the recipe's data.
+
+    Raises:
+        DataError: it cannot be opened, or fewer than two classes have images.
+    """
     images = open_images(data_dir, "train", dataset=recipe.data.dataset, spec=input_spec(recipe))
-    return images if recipe.data.limit is None else images.spread(recipe.data.limit)
+    if recipe.data.limit is None:
+        return images
+    limited = images.spread(recipe.data.limit)
+    check_classes(limited, what=f"with data.limit={recipe.data.limit}, all images")
+    return limited
+
+
+def _absent(names: Sequence[str], of: int) -> str:
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"warning: {len(names)} of the {of} classes have no training image: {shown}"
 
 
 def choose_device(name: str) -> torch.device:

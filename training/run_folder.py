@@ -5,4 +5,4 @@ from __future__ import annotations
 LAST = "last.safetensors"
 """From which a run continues."""
 BEST = "best.safetensors"
-"""The most robust one on held-out images: what is evaluated and exported."""
+"""The one that did best on held-out images, as `selection.by` says: what is evaluated and exported."""

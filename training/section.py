@@ -16,7 +16,7 @@ class RecipeError(ValueError):
 Pixels = Annotated[
     float,
     BeforeValidator(lambda value: pixels(value) if isinstance(value, str) else value),
-    Field(ge=0.0),
+    Field(gt=0.0),
 ]
 
 

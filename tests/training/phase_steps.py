@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.training.batches import make_batch, make_context, make_network
+from tests.training.batches import SIDE, make_batch, make_context, make_network
+from training.adversarial_set import AdversarialSet
 from training.batch_norm import share_batch_norm
 from training.objectives import settings as of
 from training.objectives.build import build_objective
+from training.objectives.clead_static import CleadStatic
 from training.perturbation import Attack
 from training.phase import Phase
 from training.processes import Processes, started_processes
@@ -25,12 +27,21 @@ from training.recipe import Optimiser
 COUNT = 8
 OBJECTIVES: dict[str, of.ObjectiveSettings] = {
     "pgd_at": of.PgdAtSettings(),
+    "trades": of.TradesSettings(),
+    "mart": of.MartSettings(),
+    "clead_static": of.CleadStaticSettings(projection=8, surrogate="none"),
     "clead": of.CleadSettings(projection=8, positives="label"),
     "clead-climbs-sum": of.CleadSettings(projection=8, climb="sum"),
     "clead_simultaneous": of.CleadSimultaneousSettings(projection=8),
     "ascl": of.AsclSettings(projection=8),
     "rsupcon": of.RSupConSettings(projection=8),
 }
+
+
+def _stored() -> AdversarialSet:
+    """Noise: any images will do."""
+    levels = torch.randint(256, (COUNT, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(2))
+    return AdversarialSet("", levels.to(torch.uint8), torch.arange(COUNT).flip(0))
 
 
 def trained(settings: of.ObjectiveSettings, processes: Processes) -> dict[str, Tensor]:
@@ -43,6 +54,8 @@ def trained(settings: of.ObjectiveSettings, processes: Processes) -> dict[str, T
     context = make_context(network, attack, count=COUNT, processes=processes)
     objective = build_objective(settings, context)
     objective.modules.double()
+    if isinstance(objective, CleadStatic):
+        objective.adversarial = _stored()
     optimiser = Optimiser(batch_size=COUNT, average=0.9, weight_perturbation=0.01)
     phase = Phase("optimiser", optimiser, objective, network, steps=3, processes=processes)
     for step in range(3):

@@ -190,7 +190,14 @@ def test_a_spread_takes_every_class(data_dir: Path, tmp_path: Path) -> None:
 def test_folders_without_images_or_with_one_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds neither train-"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
-    (tmp_path / "train" / "empty").mkdir(parents=True)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"train holds no image: give each class .*train/<class>/\*\.jpg"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    _save(tmp_path / "train" / "1.png", (1, 2, 3))
+    with pytest.raises(DataError, match=r"train holds 1 images that lie in no class: give each class"):
+        open_images(tmp_path, "train", dataset="x", spec=SPEC)
+    (tmp_path / "train" / "1.png").unlink()
+    (tmp_path / "train" / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no image"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
     (tmp_path / "train" / "empty").rmdir()
@@ -209,7 +216,7 @@ def test_parquet_with_other_columns_or_no_parquet_at_all(tmp_path: Path) -> None
 
 
 def test_torchvision_is_asked_to_download_only_what_is_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[bool] = []
 
@@ -221,8 +228,15 @@ def test_torchvision_is_asked_to_download_only_what_is_absent(
     monkeypatch.setitem(sources._TORCHVISION, "cifar10", cifar)
     images = open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
     assert images.pixels(torch.tensor([1])).shape == (1, 3, 32, 32)
+    said = capsys.readouterr().err
+    assert "nor cifar-10-batches-py/: downloading cifar10 into it" in said and str(tmp_path) in said
     (tmp_path / "cifar-10-batches-py").mkdir()
     open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(
+        DataError, match=r"the data folder .*typo does not exist; make it, and cifar10 is down"
+    ):
+        open_images(tmp_path / "typo", "train", dataset="cifar10", spec=SPEC)
     assert asked == [True, False]
 
 

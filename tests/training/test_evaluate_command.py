@@ -16,7 +16,7 @@ MODEL = str(Path(__file__).parents[2] / "models" / "clead-cifar10")
 RECIPE = """
 name = "pair"
 data = { dataset = "pair", holdout = 10 }
-network = { name = "compact_resnet", options = { widths = [4], blocks = [1] } }
+network = { name = "compact_resnet", options = { widths = [8], blocks = [1] } }
 objective = { name = "clead", projection = 4 }
 attack = { steps = 1 }
 optimiser = { epochs = 1, batch_size = 10 }

@@ -107,6 +107,13 @@ def test_autoattack_s_own_loss_sees_through_saturated_logits(images: LabelledIma
     assert gate(evaluation, "autoattack_agrees").passed is False
 
 
+def test_a_sound_model_that_attacks_break_is_not_robust_enough(images: LabelledImages) -> None:
+    module = Colour()
+    evaluation = measure(module, relabelled(images, module), attacks=("autoattack",), eps=48 / 255, n=20)
+    assert gate(evaluation, "robust_enough").passed is False
+    assert gate(evaluation, "gradients_present").passed is not False
+
+
 def test_images_made_on_another_model_break_a_masked_one(images: LabelledImages) -> None:
     module = Quantised()
     options = {"attacks": ("pgd-50-10",), "transfer_from": Colour()}

@@ -18,7 +18,6 @@ from training.data.sources import open_images
 from training.loop import Trainer
 from training.phase import Phase
 from training.phases import TrainingError
-from training.processes import Processes
 from training.progress import TrainingProgress
 from training.recipe import recipe_from
 from training.run_folder import BEST, LAST
@@ -181,19 +180,41 @@ def test_the_average_is_what_is_selected_and_saved(images: LabelledImages, tmp_p
     assert not torch.equal(best["network.fc.weight"], last["network.fc.weight"])
 
 
-@pytest.mark.parametrize(("by", "epoch"), [("robust", 2), ("clean", 3)])
+ROBUST = {"selection": {"by": "robust"}}
+MEASURED = [(0.2, 0.1), (0.3, 0.2), (0.5, 0.1), (0.4, 0.2)]
+NOTHING_STANDS = [(0.2, 0.0), (0.6, 0.0), (0.5, 0.0), (0.6, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes", "measured", "epoch"),
+    [
+        ("standard", ROBUST, MEASURED, 2),
+        ("standard", {"selection": {"by": "clean"}}, MEASURED, 3),
+        ("standard", {}, MEASURED, 3),
+        ("standard", {"selection": {"steps": 2}}, MEASURED, 3),
+        ("pgd_at", {}, MEASURED, 2),
+        ("pgd_at", {}, NOTHING_STANDS, 2),
+        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.1, 0.1), (0.9, 0.0)], 3),
+    ],
+)
 def test_the_recipe_says_which_accuracy_chooses(
-    by: str, epoch: int, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    objective: str,
+    changes: dict[str, Any],
+    measured: list[tuple[float, float]],
+    epoch: int,
+    images: LabelledImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    measured = iter([(0.2, 0.1), (0.3, 0.2), (0.5, 0.1), (0.4, 0.0)])
+    figures = iter(measured)
 
     def accuracy(*_: object) -> dict[str, float]:
-        clean, robust = next(measured)
+        clean, robust = next(figures)
         return {"held_out_clean": clean, "held_out_robust": robust}
 
     monkeypatch.setattr("training.loop.held_out_accuracy", accuracy)
-    changes = {"objective": {"name": "standard"}, "optimiser": {"epochs": 4, "batch_size": 60}}
-    trainer = _trainer({**changes, "selection": {"by": by}}, images, tmp_path)
+    epochs = {"selection": {}, "optimiser": {"epochs": 4, "batch_size": 60}, "attack": {"steps": 1}}
+    trainer = _trainer({**epochs, "objective": {"name": objective}, **changes}, images, tmp_path)
     _finish(trainer)
     assert trainer.progress.best_epoch == epoch
     assert load_run(tmp_path).progress.epoch == epoch
@@ -211,47 +232,6 @@ def test_a_run_does_not_start_from_another_network(
     network = {"name": "compact_resnet", "options": {"widths": [8, 8], "blocks": [1, 1]}}
     with pytest.raises(TrainingError, match="has another network or other classes"):
         _trainer({"start": str(clean_run), "network": network}, images, tmp_path)
-
-
-def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes(
-    clean_run: Path, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from training import adversarial_set as module
-
-    made: list[str] = []
-    original = module._attacked
-
-    def counting(network: Any, name: str, *args: Any) -> torch.Tensor:
-        made.append(name)
-        return original(network, name, *args)
-
-    monkeypatch.setattr(module, "_attacked", counting)
-    chosen = torch.arange(40)
-    options = {
-        "attacks": ("fgsm", "pgd", "cw"),
-        "device": CPU,
-        "processes": Processes(),
-        "track": TrainingProgress(1).track,
-    }
-    file = tmp_path / "adversarial.safetensors"
-    first = module.adversarial_set(clean_run, images, chosen, file=file, **options)  # type: ignore[arg-type]
-    assert sorted(made) == ["cw", "fgsm", "pgd"]
-    again = module.adversarial_set(clean_run, images, chosen, file=file, **options)  # type: ignore[arg-type]
-    assert len(made) == 3
-    assert torch.equal(first.pixels, again.pixels)
-    module.adversarial_set(clean_run, images, chosen[1:], file=file, **options)  # type: ignore[arg-type]
-    assert len(made) == 6
-    second, others = Processes(rank=1, count=2), tmp_path / "other.safetensors"
-    options["processes"] = second
-    module.adversarial_set(clean_run, images, chosen, file=others, **options)  # type: ignore[arg-type]
-    assert not others.exists(), "two processes that write one file get into each other's way"
-
-    clean, labels = images.batch(chosen, CPU)
-    network = load_run(clean_run).network
-    adversarial = first.images(chosen, CPU)
-    before = torch.nn.functional.cross_entropy(network(clean), labels)
-    assert torch.nn.functional.cross_entropy(network(adversarial), labels) > before
-    assert (first.images(torch.tensor([3, 1]), CPU) == adversarial[[3, 1]]).all()
 
 
 def test_the_command_says_the_folder_alone_on_its_output(

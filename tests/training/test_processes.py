@@ -16,7 +16,7 @@ from tests.training.phase_steps import OBJECTIVES, trained
 from training.batch_norm import SharedBatchNorm2d
 from training.checkpoint import read_checkpoint
 from training.phases import TrainingError, check_batch_sizes
-from training.processes import Processes
+from training.processes import ProcessError, Processes, own_device
 from training.recipe import Recipe
 from training.run_folder import BEST, LAST
 
@@ -106,6 +106,18 @@ def test_torchrun_trains_a_recipe(tiny_recipe_file: Path, data_dir: Path, tmp_pa
     assert two["loss_contrast"] == pytest.approx(one["loss_contrast"], rel=1e-2)
     assert two["held_out_clean"] == pytest.approx(one["held_out_clean"], abs=0.1)
     assert (tmp_path / "two" / BEST).exists()
+
+
+def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = torch.device("cuda:0")
+    assert own_device(first) == first
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert own_device(first) == first
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert own_device(torch.device("cuda")) == torch.device("cuda:1")
+    with pytest.raises(ProcessError, match=r"--device cuda:0 would put all processes of torchrun on one GPU"):
+        own_device(first)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe: Recipe) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from torch import Tensor
 RESIDENT_BYTES = 2**31
 """Data sets up to this size (decoded) are decoded once and kept in memory."""
 
+_PIECE = 256
+"""Images that are checked between two movements of the bar."""
+_LISTED = 20
+"""Damaged images that one message names."""
 Decode = Callable[[Image.Image], np.ndarray]
 """An opened image to uint8[3, H, W]."""
 
@@ -37,7 +41,7 @@ class Encoded:
         """uint8[3, H, W].
 
         Raises:
-            DataError: it cannot be decoded; the message names it.
+            DataError: it cannot be decoded; the message is its name and the reason.
         """
         source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
         try:
@@ -45,7 +49,7 @@ class Encoded:
                 return decode(image)
         # Damaged files raise anything; each of it means that this one cannot be decoded.
         except Exception as error:
-            raise DataError(f"cannot decode {self.name}: {error}; remove or replace this file") from error
+            raise DataError(f"{self.name}: {str(error) or type(error).__name__}") from error
 
     @property
     def identity(self) -> bytes:
@@ -59,6 +63,7 @@ class LabelledImages:
     """Images of one size with labels: `pixels(indices)` gives uint8[N, 3, H, W], `labels` is int64[N].
 
     Small sets are decoded once; of large ones each batch is decoded when it is asked for, by several threads.
+    Those are to be checked (`check`) before long work.
     """
 
     def __init__(
@@ -68,7 +73,17 @@ class LabelledImages:
         classes: Sequence[str],
         decode: Decode,
         size: int,
+        *,
+        origin: str = "",
     ) -> None:
+        """
+        Args:
+            origin: the folder or column that the labels are from, for messages.
+
+        Raises:
+            DataError: naming the images that cannot be decoded, where they are decoded now.
+        """
+        self.origin = origin
         self.classes = tuple(classes)
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         self.size = size
@@ -79,7 +94,7 @@ class LabelledImages:
         if isinstance(source, np.ndarray):
             self._resident = torch.from_numpy(np.ascontiguousarray(source))
         elif len(source) * 3 * size * size <= RESIDENT_BYTES:
-            self._resident = self._decoded(range(len(source)))
+            self._resident = self._all_decoded(range(len(source)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,11 +103,27 @@ class LabelledImages:
         """uint8[N, 3, H, W] of the images at int64 `indices`, wherever they are kept.
 
         Raises:
-            DataError: naming a file that cannot be decoded.
+            DataError: naming those that cannot be decoded.
         """
         if self._resident is not None:
             return self._resident[indices.to(self._resident.device)]
-        return self._decoded(indices.tolist())
+        return self._all_decoded(indices.tolist())
+
+    def check(self, part: slice, track: Callable[[Sequence[Tensor], str], Iterable[Tensor]]) -> None:
+        """Decode the images in `part` of the set once, where they are not in memory, and keep nothing.
+
+        Args:
+            track: gives the pieces of this work one by one and shows how far it is.
+
+        Raises:
+            DataError: naming those that cannot be decoded.
+        """
+        if self._resident is not None:
+            return
+        damaged: list[DataError] = []
+        for piece in track(torch.arange(len(self))[part].split(_PIECE), "checking images"):
+            damaged += _failures(self._decoded(piece.tolist()))
+        _refuse(damaged)
 
     def digest(self) -> str:
         """SHA-256 (hexadecimal) that changes with the classes, the labels, the images and their order.
@@ -121,12 +152,46 @@ class LabelledImages:
         count = min(count, len(self))
         kept = torch.arange(count) * len(self) // count
         pixels = self.pixels(kept).cpu().numpy()
-        return LabelledImages(pixels, self.labels[kept].numpy(), self.classes, self._decode, self.size)
+        labels = self.labels[kept].numpy()
+        return LabelledImages(pixels, labels, self.classes, self._decode, self.size, origin=self.origin)
+
+    def absent_classes(self) -> tuple[str, ...]:
+        """Names of the classes that have no image."""
+        occurring = set(self.labels.tolist())
+        return tuple(name for label, name in enumerate(self.classes) if label not in occurring)
 
     def batch(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """float32[N, 3, H, W] in [0, 1] and labels int64[N] on `device`."""
         return self.pixels(indices).to(device).float() / 255.0, self.labels[indices].to(device)
 
-    def _decoded(self, indices: Sequence[int]) -> Tensor:
-        images = list(self._threads.map(lambda index: self._encoded[index].decoded(self._decode), indices))
-        return torch.from_numpy(np.stack(images))
+    def _all_decoded(self, indices: Sequence[int]) -> Tensor:
+        found = list(self._decoded(indices))
+        _refuse(_failures(found))
+        return torch.from_numpy(np.stack([image for image in found if not isinstance(image, DataError)]))
+
+    def _decoded(self, indices: Sequence[int]) -> Iterator[np.ndarray | DataError]:
+        def attempt(index: int) -> np.ndarray | DataError:
+            try:
+                return self._encoded[index].decoded(self._decode)
+            except DataError as error:
+                return error
+
+        return self._threads.map(attempt, indices)
+
+
+def _failures(found: Iterable[np.ndarray | DataError]) -> list[DataError]:
+    return [failure for failure in found if isinstance(failure, DataError)]
+
+
+def _refuse(damaged: Sequence[DataError]) -> None:
+    """
+    Raises:
+        DataError: if any is damaged; the message lists them, up to a number.
+    """
+    if not damaged:
+        return
+    listed = [f"  {error}" for error in damaged[:_LISTED]]
+    if len(damaged) > _LISTED:
+        listed.append(f"  and {len(damaged) - _LISTED} more")
+    advice = "Replace or remove them. To go on with a run that has begun, put them back as they were."
+    raise DataError("\n".join([f"{len(damaged)} images cannot be decoded:", *listed, advice]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow
 from PIL import Image
 from pyarrow import parquet
+from pydantic import TypeAdapter
 from torchvision import datasets
 
 from engines.preprocess import model_input
@@ -37,12 +39,35 @@ def open_images(folder: Path, split: Split, *, dataset: str, spec: InputSpec) ->
         spec: how a photograph becomes the model's input; images of the model's size stay as they are.
 
     Raises:
-        DataError: if nothing of these is there, a file is damaged, or there are fewer than two classes.
+        DataError: if nothing of these is there, a file is damaged, or there are fewer than two classes: to
+            train on, such that have images.
     """
+    if not folder.is_dir():
+        hint = f"; make it, and {dataset} is downloaded into it" if dataset in _TORCHVISION else ""
+        raise DataError(f"the data folder {folder} does not exist{hint}")
     images = _open(folder, split, dataset, spec)
     if len(images.classes) < 2:
         raise DataError(f"{folder}: found only the class {images.classes}; a classifier needs at least two")
+    if split == "train":
+        check_classes(images)
     return images
+
+
+def check_classes(images: LabelledImages, *, what: str = "all images") -> None:
+    """Whether there is anything to tell apart.
+
+    Args:
+        what: of which part of the data this is said.
+
+    Raises:
+        DataError: fewer than two classes have images.
+    """
+    found = images.labels.unique().tolist()
+    if len(found) < 2:
+        raise DataError(
+            f"{images.origin}: {what} are of the class {images.classes[found[0]]!r}; "
+            "training needs images of two classes at least"
+        )
 
 
 def _open(folder: Path, split: Split, dataset: str, spec: InputSpec) -> LabelledImages:
@@ -70,21 +95,36 @@ def _decoder(spec: InputSpec) -> Callable[[Image.Image], np.ndarray]:
 
 
 def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec) -> LabelledImages:
-    present = (folder / _TORCHVISION_FOLDERS[dataset]).is_dir()
+    name = _TORCHVISION_FOLDERS[dataset]
+    present = (folder / name).is_dir()
+    if not present:
+        sys.stderr.write(
+            f"{folder} holds neither {split}-*.parquet nor {split}/<class>/ nor {name}/: "
+            f"downloading {dataset} into it (170 MB)\n"
+        )
     try:
         source = _TORCHVISION[dataset](str(folder), train=split == "train", download=not present)
     except (OSError, RuntimeError) as error:
         raise DataError(f"cannot get {dataset} into {folder}: {error}") from error
     labels = np.asarray(source.targets)
-    if spec.height == spec.width == 32:
-        return LabelledImages(source.data.transpose(0, 3, 1, 2), labels, source.classes, _decoder(spec), 32)
     decode = _decoder(spec)
-    pixels = np.stack([decode(Image.fromarray(image)) for image in source.data])
-    return LabelledImages(pixels, labels, source.classes, decode, spec.height)
+    if spec.height == spec.width == 32:
+        pixels = source.data.transpose(0, 3, 1, 2)
+    else:
+        pixels = np.stack([decode(Image.fromarray(image)) for image in source.data])
+    return LabelledImages(pixels, labels, source.classes, decode, spec.height, origin=str(folder))
 
 
 def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    entries = list(folder.iterdir())
+    classes = sorted(entry.name for entry in entries if entry.is_dir())
+    if not classes:
+        loose = sum(entry.suffix.lower() in _EXTENSIONS for entry in entries)
+        holds = f"{loose} images that lie in no class" if loose else "no image"
+        raise DataError(
+            f"{folder} holds {holds}: give each class a folder of its own, with its images in it "
+            f"({folder}/<class>/*.jpg)"
+        )
     files: list[Encoded] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -93,7 +133,7 @@ def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
             raise DataError(f"{folder / name} holds no image; accepted are {', '.join(sorted(_EXTENSIONS))}")
         files += [Encoded(str(file), file) for file in found]
         labels += [label] * len(found)
-    return LabelledImages(files, np.asarray(labels), classes, _decoder(spec), spec.height)
+    return LabelledImages(files, np.asarray(labels), classes, _decoder(spec), spec.height, origin=str(folder))
 
 
 def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
@@ -112,7 +152,7 @@ def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
                 f"{shard} has the columns {table.column_names}; "
                 "expected img or image (a struct with bytes) and label"
             )
-        names = names or _class_names(table.schema, label_column)
+        names = names or _class_names(shard, table.schema, label_column)
         for row, image in enumerate(table.column(image_column).to_pylist()):
             content = image.get("bytes") if isinstance(image, dict) else image
             if not isinstance(content, bytes):
@@ -129,16 +169,23 @@ def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:
             f"{shards[0].parent}: labels from {min(labels)} to {max(labels)} "
             f"do not fit {len(classes)} classes"
         )
-    return LabelledImages(encoded, np.asarray(labels), classes, _decoder(spec), spec.height)
+    origin = f"{shards[0].parent}/{shards[0].name.partition('-')[0]}-*.parquet, column {label_column!r}"
+    return LabelledImages(encoded, np.asarray(labels), classes, _decoder(spec), spec.height, origin=origin)
 
 
-def _class_names(schema: pyarrow.Schema, column: str) -> list[str] | None:
+def _class_names(shard: Path, schema: pyarrow.Schema, column: str) -> list[str] | None:
     """Class names from the `huggingface` entry of the schema's metadata, if it has one."""
     text = (schema.metadata or {}).get(b"huggingface")
     if text is None:
         return None
-    feature = json.loads(text).get("info", {}).get("features", {}).get(column, {})
-    names = feature.get("names")
-    if isinstance(names, dict):
-        return [names[key] for key in sorted(names, key=int)]
-    return list(names) if names else None
+    try:
+        feature = json.loads(text).get("info", {}).get("features", {}).get(column, {})
+        names = feature.get("names")
+        if isinstance(names, dict):
+            names = [names[key] for key in sorted(names, key=int)]
+        return TypeAdapter(list[str] | None).validate_python(names, strict=True) or None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{shard}: the class names in its schema's metadata entry 'huggingface' cannot be read "
+            f"({error}); write it as the library datasets does, or take it out"
+        ) from error

@@ -20,17 +20,26 @@ from training.progress import Track
 class CleadStatic(TrainingObjective):
     """L = ( l(u, v1) + l(u, v2) ) / 2 with u the image, v1 its stored adversarial version, v2 SimCLR's.
 
-    What the code published with C-LEAD (arXiv 2510.27249) does, but for two things. Which augmentation u and
-    v1 get there is not published: here both are cropped and mirrored, each on its own. And its projection
-    reads 1000 outputs of another linear layer, here the features that this layer reads. Labels play no part,
-    and neither do the current parameters: a white-box attack on the result meets no defence. It is here to
-    show just that.
+    What the code published with C-LEAD (arXiv 2510.27249) does. Labels play no part, and neither do the
+    current parameters: a white-box attack on the result meets no defence. It is here to show just that.
+
+    What differs from that code:
+
+    * which augmentation u and v1 get there is not published, nor its temperature, nor which image meets which
+      attack: u and v1 are cropped and mirrored here, each on its own, and each image meets one attack;
+    * its projection reads 1000 outputs of another linear layer, here the features that this layer reads;
+    * its surrogate is a ResNet-34, here the run that the recipe names (a ResNet-18 in the shipped recipe);
+    * images are held out of training here, and those that stand under PGD choose the head's epoch;
+    * its momentum is the plain one: `optimiser.nesterov = false` in the shipped recipe, the default is true;
+    * its cosine schedule is that of its code base, which ends at a thousandth of the rate, here at zero;
+    * its "targetted" variant of the head, with FGSM of the surrogate in half of the batches, is left out.
     """
 
     def __init__(self, settings: CleadStaticSettings, context: Context) -> None:
         super().__init__(context)
         self._settings = settings
-        self._adversarial: AdversarialSet | None = None
+        self.adversarial: AdversarialSet | None = None
+        """Made by `prepare`."""
         self.projection = Projection(context.network.num_features, settings.projection)
         self.modules["projection"] = self.projection
 
@@ -41,8 +50,10 @@ class CleadStatic(TrainingObjective):
         folder: Path,
         device: torch.device,
         track: Track,
-    ) -> None:
-        self._adversarial = adversarial_set(
+        *,
+        made: str = "",
+    ) -> str:
+        self.adversarial = adversarial_set(
             Path(self._settings.surrogate),
             images,
             chosen,
@@ -51,12 +62,14 @@ class CleadStatic(TrainingObjective):
             device=device,
             processes=self.context.processes,
             track=track,
+            made=made,
         )
+        return self.adversarial.key
 
     def views(self, batch: Batch) -> Views:
-        if self._adversarial is None:
+        if self.adversarial is None:
             raise RuntimeError("prepare() makes the adversarial images before the first step")
-        stored = self._adversarial.images(batch.batch_samples, batch.images.device)
+        stored = self.adversarial.images(batch.batch_samples, batch.images.device)
         return {
             "clean": batch.augmented(crop_flip),
             "adversarial": crop_flip(stored, batch.generator)[batch.part],

@@ -123,12 +123,22 @@ class TrainingObjective(ABC):
         folder: Path,
         device: torch.device,
         track: Track,
-    ) -> None:
+        *,
+        made: str = "",
+    ) -> str:
         """Work that is done once, before the first step: on `images` at int64 `chosen`, kept in `folder`.
 
-        `track` shows how far it is.
+        Args:
+            track: shows how far it is.
+            made: what this returned when the run began, which now goes on; empty for one that begins.
+
+        Returns:
+            What identifies the outcome; empty where there is none. A run keeps it in its checkpoints.
+
+        Raises:
+            CheckpointError: the outcome would be another than `made`.
         """
-        return
+        return ""
 
     def after_backward(self, views: Views, batch: Batch) -> None:
         """Told when the gradients of the loss are there, those by the views that ask for one included."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from training.contrastive import Distance
 from training.section import Section
@@ -63,6 +63,12 @@ class CleadSettings(ThreeViewSettings):
     climb: Literal["cross_entropy", "contrast", "sum"] = "cross_entropy"
     """CE(f(v1), y), l(u, v1), or CE(f(v1), y) + weight * l(u, v1)."""
 
+    @model_validator(mode="after")
+    def _climbs_what_it_descends(self) -> CleadSettings:
+        if not self.weight and self.climb != "cross_entropy":
+            raise ValueError(f"climb = {self.climb!r} needs a contrast in the loss: weight must not be 0")
+        return self
+
 
 class CleadSimultaneousSettings(ThreeViewSettings):
     """The three-view loss, descended by the parameters and climbed by the perturbations."""
@@ -70,6 +76,10 @@ class CleadSimultaneousSettings(ThreeViewSettings):
     name: Literal["clead_simultaneous"] = "clead_simultaneous"
     replays: int = Field(4, ge=1)
     """Updates in a row on each batch, each of the perturbation as well."""
+
+
+STATIC_EPS = 8 / 255
+"""Of the adversarial images of `clead_static`, which are l-infinity always."""
 
 
 class CleadStaticSettings(Section):

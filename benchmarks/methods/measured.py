@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.methods.arms import passes_spent
 from training.evaluation.figures import Evaluation, evaluation_from_json
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
 
@@ -30,6 +31,16 @@ class Result:
     transfer_3_steps: float | None
     evaluation: Evaluation
     commit: str
+
+    @property
+    def spent(self) -> float:
+        """Forward-and-backward passes of one training image in the whole run."""
+        head = self.recipe["head"]
+        return passes_spent(
+            self.passes,
+            epochs=self.recipe["optimiser"]["epochs"],
+            head_epochs=0 if head is None else head["epochs"],
+        )
 
     @property
     def doubts(self) -> tuple[str, ...]:

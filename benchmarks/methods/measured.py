@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.methods.arms import passes_spent
+from benchmarks.methods.difference import Sample
+from benchmarks.methods.per_image import FOLDER as PER_IMAGE
+from benchmarks.methods.per_image import read_per_image
 from training.evaluation.figures import Evaluation, evaluation_from_json
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
 
@@ -30,6 +33,8 @@ class Result:
     """Largest resident size of its process until it was trained, MiB."""
     transfer_3_steps: float | None
     evaluation: Evaluation
+    right: Mapping[str, tuple[bool, ...]]
+    """Which of the evaluation's images are right, by the name of a figure; only of those that were kept."""
     commit: str
 
     @property
@@ -69,6 +74,20 @@ class Arm:
         figures = across_seeds([result.evaluation for result in self.results])
         return next((figure for figure in figures if figure.name == name), None)
 
+    def sample(self, name: str) -> Sample | None:
+        """A figure as `difference` compares it; None where it was not measured."""
+        figures = [
+            figure for result in self.results for figure in result.evaluation.figures if figure.name == name
+        ]
+        if len(figures) < len(self.results):
+            return None
+        right = [result.right[name] for result in self.results if name in result.right]
+        return Sample(
+            accuracies=[figure.accuracy for figure in figures],
+            images=figures[0].n,
+            right=right if len(right) == len(figures) else None,
+        )
+
     def three_step_transfer(self) -> tuple[float, float] | None:
         """Mean and deviation under the transfer attack of C-LEAD's public code."""
         values = [r.transfer_3_steps for r in self.results if r.transfer_3_steps is not None]
@@ -94,6 +113,8 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
     found: dict[str, list[Result]] = {name: [] for name in order}
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = evaluation_from_json(json.dumps(content["evaluation"]))
+        kept = read_per_image(folder / PER_IMAGE / path.name, evaluation)
         found[content["arm"]].append(
             Result(
                 arm=content["arm"],
@@ -103,7 +124,8 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
                 history=tuple(content["history"]),
                 memory=content["peak_memory_mib"],
                 transfer_3_steps=content["transfer_3_steps"],
-                evaluation=evaluation_from_json(json.dumps(content["evaluation"])),
+                evaluation=evaluation,
+                right={} if kept is None else kept.right,
                 commit=content["commit"],
             )
         )

@@ -1,0 +1,48 @@
+"""What measured: the machine and the commit, kept with every result. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+_REPOSITORY = Path(__file__).parents[1]
+
+
+def provenance(*, threads: int | None = None) -> dict[str, Any]:
+    """`cpu`, `cores` and `commit`, and `threads` where they were set."""
+    found: dict[str, Any] = {"cpu": _cpu(), "cores": os.cpu_count(), "commit": _commit()}
+    return found if threads is None else found | {"threads": threads}
+
+
+def described(found: dict[str, Any]) -> str:
+    """What `provenance` gave, for people."""
+    threads = found.get("threads")
+    parts = [f"{found['cpu']}, {found['cores']} cores"]
+    parts += [] if threads is None else [f"{threads} {'thread' if threads == 1 else 'threads'}"]
+    return ", ".join([*parts, f"commit {found['commit'][:7]}{'+changes' * ('+' in found['commit'])}"])
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """With '+changes' where the code differs from it; 'unknown' outside a git checkout."""
+    try:
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        return _git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=_REPOSITORY, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

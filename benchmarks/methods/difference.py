@@ -7,7 +7,8 @@ sum is rather too large. The interval is Student's, with the degrees of freedom 
 
 Where it was not kept which images are right, the first part is the largest that the accuracies allow: two
 arms that are right on shares p and q of the images (in the mean over seeds) differ on an image by d, with
-mean |d| of at most min(p + q, 2 - p - q), and d * d is no larger than |d|.
+mean |d| of at most min(p + q, 2 - p - q), and d * d is no larger than |d|. The interval is the widest for any
+such part.
 """
 
 from __future__ import annotations
@@ -54,16 +55,22 @@ def difference(ours: Sample, theirs: Sample) -> Difference:
         raise ValueError(f"measured on {ours.images} and on {theirs.images} images: no comparison")
     mean = fmean(ours.accuracies) - fmean(theirs.accuracies)
     paired = ours.right is not None and theirs.right is not None
-    parts = [(_over_images(ours, theirs), ours.images - 1)]
+    images = _over_images(ours, theirs)
+    # With more of its variance over images, an interval has more degrees of freedom: it is widest at an end.
+    half = max(_half_width(part, ours, theirs) for part in ((images,) if paired else (0.0, images)))
+    return Difference(mean=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), paired=paired)
+
+
+def _half_width(over_images: float, ours: Sample, theirs: Sample) -> float:
+    parts = [(over_images, ours.images - 1)]
     for one in (ours, theirs):
         seeds = len(one.accuracies)
         parts.append((variance(one.accuracies) / seeds, seeds - 1))
     total = sum(part for part, _ in parts)
     if total == 0.0:
-        return Difference(mean=mean, low=mean, high=mean, paired=paired)
+        return 0.0
     freedom = total**2 / sum(part**2 / degrees for part, degrees in parts)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
-    return Difference(mean=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), paired=paired)
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
 
 
 def _over_images(ours: Sample, theirs: Sample) -> float:

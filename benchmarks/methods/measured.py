@@ -74,13 +74,11 @@ class Arm:
         figures = across_seeds([result.evaluation for result in self.results])
         return next((figure for figure in figures if figure.name == name), None)
 
-    def sample(self, name: str) -> Sample | None:
-        """A figure as `difference` compares it; None where it was not measured."""
+    def sample(self, name: str) -> Sample:
+        """A figure, which all of its evaluations hold, as `difference` compares it."""
         figures = [
             figure for result in self.results for figure in result.evaluation.figures if figure.name == name
         ]
-        if len(figures) < len(self.results):
-            return None
         right = [result.right[name] for result in self.results if name in result.right]
         return Sample(
             accuracies=[figure.accuracy for figure in figures],

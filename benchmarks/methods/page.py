@@ -11,6 +11,7 @@ from benchmarks.methods.arms import SURROGATE, Study, read_study
 from benchmarks.methods.findings import findings
 from benchmarks.methods.measured import Arm, read_results
 from benchmarks.methods.plots import draw_arms
+from training.evaluation.figures import wilson
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread
 
 _FIGURES = ("clean", "fgsm", "pgd-50-10", "autoattack", "worst-case", "transfer")
@@ -64,9 +65,9 @@ nearest: the runs spend from {least:.1f} ({least_arms}) to {most:.1f} ({most_arm
 images of `clead-static`, and the cleanly trained network that it and `clead-from-clean` start from, whose
 own training spends {surrogate:.1f}) is not counted.
 
-Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all, so one run's figure is uncertain
-by up to 7 points; differences between arms by less, as they share the images. *Transfer* is PGD-50 on
-the `standard` run of the same seed. Figures are mean ± standard deviation over the seeds."""
+Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all. *Transfer* is PGD-50 on the
+`standard` run of the same seed. Figures are mean ± standard deviation over the seeds, which says nothing of
+other test images: those alone make one figure uncertain by up to {sampling:.0f} points (95%)."""
 
 _DOUBTS = """\
 Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
@@ -93,6 +94,7 @@ def _set_up(study: Study, arms: Sequence[Arm]) -> str:
         most_arms=_named(spent, most),
         surrogate=spent[SURROGATE],
         n=evaluation.n,
+        sampling=100 * (wilson(0.5, evaluation.n)[1] - 0.5),
     )
 
 

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.methods.arms import Run, passes_per_image, read_study
+from benchmarks.methods.baselines import same_attack
+from benchmarks.methods.findings import findings
+from benchmarks.methods.measured import read_results
 from benchmarks.methods.page import write_page
+from benchmarks.methods.per_image import FOLDER, PerImage, write_per_image
 from tests.training.batches import make_batch, make_context, make_network
 from training.evaluation.figures import Evaluation, Figure, Gate
 from training.objectives.build import build_objective
@@ -146,6 +150,8 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
             _write(results, run, _evaluation(run, 0.6, 0.30 + 0.01 * seed))
         elif run.arm == "clead":
             _write(results, run, _evaluation(run, 0.62, 0.33 + 0.01 * seed, failed="converged"))
+        elif run.arm == "n-fgsm":
+            _write(results, run, _evaluation(run, 0.65, 0.35 + 0.01 * seed))
         elif run.arm == "clead-static":
             _write(results, run, _evaluation(run, 0.7, 0.0))
         elif run.arm == "ascl-leaked-local":
@@ -158,8 +164,11 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
 
     page = (docs / "methods.md").read_text(encoding="utf-8")
     assert "| pgd-at | 60.0% ± 0.0 | 36.0% ± 1.0 | 33.0% ± 1.0 | 31.0% ± 1.0 |" in page
-    # 34 - 31 points; both deviate by 1 point over three seeds: sqrt(1/3 + 1/3).
-    assert "| clead | +3.0 ± 0.8 | +3.0 ± 0.8 |" in page
+    # Under PGD 36% and 33%. Over images at most (0.36 + 0.33 - 0.03^2) / 199, over seeds 0.01^2 / 3 twice:
+    # the root is 5.94 points, and Student's quantile for 203 degrees of freedom 1.97.
+    assert "| clead | +3.0 (-8.7 to +14.7) * | +3.0 (" in page
+    assert "The interval under PGD lies around 10 points for clead." in page
+    assert "| clead | n-fgsm | -2.0 (" in page
     text = " ".join(page.split())
     assert "from 20.0 (ascl-leaked-local, ascl-global, ascl-hard-local, ascl-soft-local) to 25.3" in text
     # 8 epochs of 3 passes, 4 epochs of the head.
@@ -174,6 +183,36 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
         "| trades | 5.3 | 4 | 21.3 | 30 | 700 |"
     ]
     assert (docs / "methods.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_arm_is_compared_with_the_baseline_that_has_its_attack(tmp_path: Path) -> None:
+    for run in STUDY.runs:
+        _write(tmp_path, run, _evaluation(run, 0.6, 0.3))
+    arms = read_results(tmp_path, list(ARMS))
+    found = {arm.name: same_attack(arm, arms) for arm in arms}
+    named = {name: None if baseline is None else baseline.name for name, baseline in found.items()}
+    single = {"clead": "n-fgsm", "clead-labels": "n-fgsm", "clead-from-clean": "n-fgsm"}
+    several = ("clead-pgd", "clead-climbs-contrast", "clead-climbs-sum", "trades", "mart", "rsupcon")
+    several += ("ascl-leaked-local", "ascl-global", "ascl-hard-local", "ascl-soft-local")
+    several += ("pgd-at-awp", "pgd-at-average")
+    without = ("standard", "pgd-at", "n-fgsm", "fgsm-rs", "clead-static", "clead-simultaneous", "clead-mix")
+    assert named == {**single, **dict.fromkeys(several, "pgd-at"), **dict.fromkeys(without)}
+
+
+def test_images_are_compared_one_by_one_where_they_were_kept(tmp_path: Path) -> None:
+    flags = {"pgd-at": "1" * 64 + "0" * 136, "clead-pgd": "1" * 70 + "0" * 130}
+    for run in STUDY.runs:
+        if run.arm in flags:
+            share = flags[run.arm].count("1") / 200
+            evaluation = _evaluation(run, 0.6, share - 0.02)
+            _write(tmp_path, run, evaluation)
+            right = {"pgd-50-10": tuple(flag == "1" for flag in flags[run.arm])}
+            kept = PerImage(right=right, provenance={})
+            write_per_image(kept, evaluation, tmp_path / FOLDER / f"{run.name}.json")
+    text = findings({arm.name: arm for arm in read_results(tmp_path, list(ARMS))})
+    # 6 of 200 images differ, all one way: 3 points, and 1.97 times the root of 0.03 * 0.97 / 199.
+    assert "| clead-pgd | pgd-at | +3.0 (+0.6 to +5.4) | +3.0 (" in text
+    assert "The interval under PGD lies below 10 points for clead-pgd." in text
 
 
 def test_without_results_the_page_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.methods.arms import Run, read_study
+from benchmarks.methods.memory import measure_memory
 from benchmarks.methods.page import write_page
 from benchmarks.methods.per_image import FOLDER, PerImageError, keep_per_image
 from training.checkpoint import CheckpointError
@@ -34,10 +35,15 @@ def main() -> int:
         action="store_true",
         help="evaluate runs of --work again, clean and under PGD, whose images right and wrong were not kept",
     )
+    parser.add_argument(
+        "--memory", action="store_true", help="measure the memory of a few training steps of every arm"
+    )
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     failed = 0
-    if not arguments.page:
+    if arguments.memory:
+        measure_memory(RESULTS)
+    elif not arguments.page:
         if arguments.data_dir is None:
             parser.error("--data-dir is needed to train")
         data_dir, work = arguments.data_dir.resolve(), arguments.work.resolve()

@@ -29,8 +29,6 @@ class Result:
     recipe: dict[str, Any]
     passes: float
     history: tuple[dict[str, float], ...]
-    memory: float
-    """Largest resident size of its process until it was trained, MiB."""
     transfer_3_steps: float | None
     evaluation: Evaluation
     right: Mapping[str, tuple[bool, ...]]
@@ -120,7 +118,6 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
                 recipe=content["recipe"],
                 passes=content["passes_per_image_and_epoch"],
                 history=tuple(content["history"]),
-                memory=content["peak_memory_mib"],
                 transfer_3_steps=content["transfer_3_steps"],
                 evaluation=evaluation,
                 right={} if kept is None else kept.right,

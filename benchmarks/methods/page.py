@@ -6,23 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.markdown_table import markdown_table
 from benchmarks.methods.arms import SURROGATE, Study, read_study
+from benchmarks.methods.costs import costs
 from benchmarks.methods.findings import findings
 from benchmarks.methods.measured import Arm, read_results
+from benchmarks.methods.memory import FOLDER as MEMORY
 from benchmarks.methods.plots import draw_arms
 from training.evaluation.figures import wilson
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread
 
 _FIGURES = ("clean", "fgsm", "pgd-50-10", "autoattack", "worst-case", "transfer")
-_COSTS = (
-    "arm",
-    "passes for an image and epoch",
-    "epochs",
-    "passes for an image in all",
-    "s for an epoch",
-    "peak memory, MiB",
-)
 _HEADINGS = ("clean", "FGSM", "PGD-50-10", "AutoAttack", "worst case", "transfer")
 
 
@@ -37,7 +30,7 @@ def write_page(results: Path, docs: Path) -> None:
     if compared:
         draw_arms(compared, docs / "methods.png")
         sections += ["## Accuracy", _accuracy(compared), "![Accuracy of every run](methods.png)"]
-        sections += ["## Cost", _cost(arms), "## Checks", _doubts(compared)]
+        sections += ["## Cost", costs(arms, results / MEMORY), "## Checks", _doubts(compared)]
         sections += ["## What it shows", findings({arm.name: arm for arm in compared})]
     if others:
         sections += ["## Not compared", _others(others, arms)]
@@ -114,18 +107,6 @@ def _accuracy(arms: Sequence[Arm]) -> str:
 
 def _spread(figure: Spread | None) -> str:
     return "-" if figure is None else f"{figure.mean:.1%} ± {100 * figure.deviation:.1f}"
-
-
-def _cost(arms: Sequence[Arm]) -> str:
-    lines = []
-    for arm in arms:
-        first = arm.results[0]
-        epochs = str(first.recipe["optimiser"]["epochs"])
-        memory = max(result.memory for result in arm.results)
-        passes = f"{first.passes:.1f}"
-        lines.append((arm.name, passes, epochs, f"{first.spent:.1f}", f"{arm.seconds:.0f}", f"{memory:.0f}"))
-    note = "Seconds are processor time of one thread, validation after each epoch included."
-    return f"{note}\n\n{markdown_table(_COSTS, lines)}"
 
 
 def _doubts(arms: Sequence[Arm]) -> str:

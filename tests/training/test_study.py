@@ -132,12 +132,18 @@ def _write(folder: Path, run: Run, evaluation: Evaluation, **history: float) -> 
         "recipe": run.recipe.model_dump(mode="json"),
         "passes_per_image_and_epoch": run.passes,
         "history": [epoch],
-        "peak_memory_mib": 700,
         "transfer_3_steps": None if run.surrogate is None else 0.6,
         "evaluation": evaluation.to_dict(),
         "commit": "unknown",
     }
     (folder / f"{run.name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def _write_memory(results: Path, arm: str, size: int) -> None:
+    machine = {"cpu": "AMD EPYC", "cores": 2, "threads": 1, "commit": "0123456789"}
+    content = {"training_mib": size, "before_mib": 600, "steps": 3, "batch_size": 128, "provenance": machine}
+    (results / "memory").mkdir()
+    (results / "memory" / f"{arm}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
@@ -160,6 +166,8 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
         elif run.arm == "trades" and seed < 2:
             _write(results, run, _evaluation(run, 0.5, 0.2))
 
+    _write_memory(results, "pgd-at", 98)
+
     write_page(results, docs)
 
     page = (docs / "methods.md").read_text(encoding="utf-8")
@@ -172,7 +180,10 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     text = " ".join(page.split())
     assert "from 20.0 (ascl-leaked-local, ascl-global, ascl-hard-local, ascl-soft-local) to 25.3" in text
     # 8 epochs of 3 passes, 4 epochs of the head.
-    assert "| clead-static | 3.0 | 8 | 25.3 | 30 |" in page
+    assert "| clead-static | 3.0 | 8 | 25.3 | 30 | - |" in page
+    assert "| pgd-at | 4.0 | 6 | 24.0 | 30 | 98 |" in page
+    assert "what 3 training steps of 128 images add" in text
+    assert "--memory`; AMD EPYC, 2 cores, 1 thread, commit 0123456)" in text
     assert "`clead-static` keeps 60.0% of all images (clean: 70.0%); under a white-box" in text
     assert "| ascl-leaked-local | 40.0% | 7.0% |" in page
     assert "* clead: converged" in page
@@ -180,7 +191,7 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     # Of two seeds the cost is shown, and no accuracy.
     assert "trades (2)" in page
     assert [line for line in page.splitlines() if line.startswith("| trades |")] == [
-        "| trades | 5.3 | 4 | 21.3 | 30 | 700 |"
+        "| trades | 5.3 | 4 | 21.3 | 30 | - |"
     ]
     assert (docs / "methods.png").read_bytes().startswith(b"\x89PNG")
 

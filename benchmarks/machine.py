@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ def provenance(*, threads: int | None = None) -> dict[str, Any]:
     return found if threads is None else found | {"threads": threads}
 
 
-def described(found: dict[str, Any]) -> str:
-    """What `provenance` gave, for people."""
-    threads = found.get("threads")
-    parts = [f"{found['cpu']}, {found['cores']} cores"]
-    parts += [] if threads is None else [f"{threads} {'thread' if threads == 1 else 'threads'}"]
-    return ", ".join([*parts, f"commit {found['commit'][:7]}{'+changes' * ('+' in found['commit'])}"])
+def described(found: Mapping[str, Any]) -> str:
+    """What `provenance` gave, or a part of it, for people."""
+    parts = [str(found["cpu"]) if "cpu" in found else "a machine that was not recorded"]
+    for unit in ("cores", "threads"):
+        if unit in found:
+            parts.append(f"{found[unit]} {unit.removesuffix('s') if found[unit] == 1 else unit}")
+    if "commit" in found:
+        commit, changed, _ = found["commit"].partition("+")
+        parts.append(f"commit {commit[:7]}{'+changes' if changed else ''}")
+    return ", ".join(parts)
 
 
 def _cpu() -> str:

@@ -16,7 +16,7 @@ Seconds are processor time of one thread, in the mean over epochs and seeds: upd
 Validation after an epoch, and a head's epochs, are not in them."""
 _MEMORY = """\
 Memory is what {steps} training steps of {batch_size} images add, at their largest, to what the process holds
-before the first of them: weights of the optimiser, activations, what the attack keeps. The data is not in it,
+before the first of them: gradients, momentum, activations, what the attack keeps. The data is not in it,
 nor the {low} to {high} MiB of Python, torch and the network. It is measured apart from the runs, in a fresh
 process for each arm (`python -m benchmarks.methods --memory`; {machine})."""
 _HEADINGS = (

@@ -27,7 +27,7 @@ other work, so its part was not made again to get them."""
 
 def findings(arms: Mapping[str, Arm]) -> str:
     """Sentences, each from the figures of arms that were compared."""
-    parts = [_same_attack(arms), _against_the_claim(arms), _static(arms), _selection(arms)]
+    parts = [_same_attack(arms), _against_the_claim(arms), _static(arms)]
     found = [part for part in parts if part]
     if not found:
         return "The arms that answer a question are not complete yet."
@@ -108,18 +108,3 @@ def _static(arms: Mapping[str, Arm]) -> str:
         f"network. Measured so, `clead-static` keeps {weak[0]:.1%} of all images (clean: {clean.mean:.1%}); "
         f"under a white-box AutoAttack it keeps {auto.mean:.1%}."
     )
-
-
-def _selection(arms: Mapping[str, Arm]) -> str:
-    lines = []
-    for name, arm in arms.items():
-        positives = arm.mean_of_history("loss_positives_kept")
-        negatives = arm.mean_of_history("loss_negatives_kept")
-        if positives is not None and negatives is not None:
-            lines.append(f"| {name} | {positives:.1%} | {negatives:.1%} |")
-    if not lines:
-        return ""
-    head = (
-        "**ASCL's selection** keeps, in the last epoch (its abstract: 42.8% and 6.3% for leaked-local):\n\n"
-    )
-    return head + "\n".join(["| arm | positives | negatives |", "|---|---|---|", *lines])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from benchmarks.methods.per_image import read_per_image
 from training.evaluation.figures import Evaluation, evaluation_from_json
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
 
-NOT_OF_THE_METHOD = ("enough_images", "robust_enough")
-"""Gates that ask for more images, or a stronger model, than a study of small runs has."""
+MACHINE = "machine.toml"
+"""In the folder of results: the machine of those files that do not name theirs."""
+_PROVENANCE = ("cpu", "cores", "threads", "commit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class Result:
     evaluation: Evaluation
     right: Mapping[str, tuple[bool, ...]]
     """Which of the evaluation's images are right, by the name of a figure; only of those that were kept."""
-    commit: str
+    provenance: Mapping[str, Any]
+    """The machine, as `benchmarks.machine` gives it, and the commit that trained."""
 
     @property
     def spent(self) -> float:
@@ -43,15 +46,6 @@ class Result:
             self.passes,
             epochs=self.recipe["optimiser"]["epochs"],
             head_epochs=0 if head is None else head["epochs"],
-        )
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """The checks that failed, but for those that no run of this size could pass."""
-        return tuple(
-            gate.name
-            for gate in self.evaluation.gates
-            if gate.passed is False and gate.name not in NOT_OF_THE_METHOD
         )
 
 
@@ -89,9 +83,9 @@ class Arm:
         values = [r.transfer_3_steps for r in self.results if r.transfer_3_steps is not None]
         return (fmean(values), stdev(values)) if len(values) == len(self.results) else None
 
-    def mean_of_history(self, name: str) -> float | None:
-        """The mean over the seeds of what the last epoch of training logged under `name`."""
-        values = [result.history[-1].get(name) for result in self.results]
+    def mean_of_history(self, name: str, *, epoch: int) -> float | None:
+        """The mean over the seeds of what an epoch of training (-1: the last) logged under `name`."""
+        values = [result.history[epoch].get(name) for result in self.results]
         return None if None in values else fmean(value for value in values if value is not None)
 
     @property
@@ -107,6 +101,8 @@ class Arm:
 def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
     """The arms with at least one result, in this order."""
     found: dict[str, list[Result]] = {name: [] for name in order}
+    machine = folder / MACHINE
+    default = tomllib.loads(machine.read_text(encoding="utf-8")) if machine.is_file() else {}
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         evaluation = evaluation_from_json(json.dumps(content["evaluation"]))
@@ -121,7 +117,7 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
                 transfer_3_steps=content["transfer_3_steps"],
                 evaluation=evaluation,
                 right={} if kept is None else kept.right,
-                commit=content["commit"],
+                provenance=default | {key: content[key] for key in _PROVENANCE if key in content},
             )
         )
     return tuple(Arm(name=name, results=tuple(results)) for name, results in found.items() if results)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.machine import described
 from benchmarks.methods.arms import SURROGATE, Study, read_study
 from benchmarks.methods.costs import costs
 from benchmarks.methods.findings import findings
+from benchmarks.methods.gates import caught
+from benchmarks.methods.literature import below_expectation
 from benchmarks.methods.measured import Arm, read_results
 from benchmarks.methods.memory import FOLDER as MEMORY
 from benchmarks.methods.plots import draw_arms
+from benchmarks.methods.selection import kept_by_selection
 from training.evaluation.figures import wilson
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread
 
@@ -26,12 +31,18 @@ def write_page(results: Path, docs: Path) -> None:
     arms = read_results(results, order)
     compared = [arm for arm in arms if arm.compared]
     others = [name for name in order if name not in {arm.name for arm in compared}]
+    named = {arm.name: arm for arm in compared}
     sections = ["# The methods side by side", _INTRODUCTION, "## What was done", _set_up(study, arms)]
     if compared:
         draw_arms(compared, docs / "methods.png")
         sections += ["## Accuracy", _accuracy(compared), "![Accuracy of every run](methods.png)"]
-        sections += ["## Cost", costs(arms, results / MEMORY), "## Checks", _doubts(compared)]
-        sections += ["## What it shows", findings({arm.name: arm for arm in compared})]
+        sections += ["## What it shows", findings(named)]
+    if selection := kept_by_selection(arms):
+        sections += ["## What ASCL selects", selection]
+    if compared:
+        sections += ["## Below what was to be expected", below_expectation(named)]
+    if arms:
+        sections += ["## Checks", caught(arms), "## Cost", costs(arms, results / MEMORY)]
     if others:
         sections += ["## Not compared", _others(others, arms)]
     (docs / "methods.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
@@ -60,12 +71,9 @@ own training spends {surrogate:.1f}) is not counted.
 
 Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all. *Transfer* is PGD-50 on the
 `standard` run of the same seed. Figures are mean ± standard deviation over the seeds, which says nothing of
-other test images: those alone make one figure uncertain by up to {sampling:.0f} points (95%)."""
+other test images: those alone make one figure uncertain by up to {sampling:.0f} points (95%).
 
-_DOUBTS = """\
-Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
-models, which holds for all):
-"""
+Runs were made on: {machines}."""
 
 
 def _set_up(study: Study, arms: Sequence[Arm]) -> str:
@@ -87,8 +95,14 @@ def _set_up(study: Study, arms: Sequence[Arm]) -> str:
         most_arms=_named(spent, most),
         surrogate=spent[SURROGATE],
         n=evaluation.n,
+        machines=_machines(arms),
         sampling=100 * (wilson(0.5, evaluation.n)[1] - 0.5),
     )
+
+
+def _machines(arms: Sequence[Arm]) -> str:
+    runs = Counter(described(result.provenance) for arm in arms for result in arm.results)
+    return "; ".join(f"{machine} ({count})" for machine, count in runs.items())
 
 
 def _named(spent: Mapping[str, float], passes: float) -> str:
@@ -107,14 +121,6 @@ def _accuracy(arms: Sequence[Arm]) -> str:
 
 def _spread(figure: Spread | None) -> str:
     return "-" if figure is None else f"{figure.mean:.1%} ± {100 * figure.deviation:.1f}"
-
-
-def _doubts(arms: Sequence[Arm]) -> str:
-    lines = [_DOUBTS]
-    for arm in arms:
-        failed = sorted({name for result in arm.results for name in result.doubts})
-        lines.append(f"* {arm.name}: {', '.join(failed) or 'none'}")
-    return "\n".join(lines)
 
 
 def _others(names: Sequence[str], arms: Sequence[Arm]) -> str:

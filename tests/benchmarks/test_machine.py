@@ -21,3 +21,7 @@ def test_it_is_described_in_a_line() -> None:
     assert described(found) == "AMD EPYC, 2 cores, commit 0123456"
     changed = {**found, "threads": 1, "commit": found["commit"] + "+changes"}
     assert described(changed) == "AMD EPYC, 2 cores, 1 thread, commit 0123456+changes"
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert described({"threads": 1}) == "a machine that was not recorded, 1 thread"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.machine import described
 from benchmarks.methods.arms import Run, passes_per_image, read_study
 from benchmarks.methods.baselines import same_attack
 from benchmarks.methods.findings import findings
@@ -118,7 +119,7 @@ def _evaluation(run: Run, clean: float, robust: float, *, failed: str = "") -> E
         worst_case=figure("worst-case", robust),
         gates=(
             Gate(name="enough_images", passed=False, detail=""),
-            Gate(name="converged", passed=failed != "converged", detail=""),
+            Gate(name="converged", passed=failed != "converged", detail="twice the steps"),
         ),
         libraries={},
     )
@@ -134,7 +135,7 @@ def _write(folder: Path, run: Run, evaluation: Evaluation, **history: float) -> 
         "history": [epoch],
         "transfer_3_steps": None if run.surrogate is None else 0.6,
         "evaluation": evaluation.to_dict(),
-        "commit": "unknown",
+        "commit": "0123456789",
     }
     (folder / f"{run.name}.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -185,9 +186,16 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     assert "what 3 training steps of 128 images add" in text
     assert "--memory`; AMD EPYC, 2 cores, 1 thread, commit 0123456)" in text
     assert "`clead-static` keeps 60.0% of all images (clean: 70.0%); under a white-box" in text
-    assert "| ascl-leaked-local | 40.0% | 7.0% |" in page
-    assert "* clead: converged" in page
-    assert "* pgd-at: none" in page
+    assert "| ascl-leaked-local | 3 | 50.0% | 40.0% | 40.0% | 7.0% | 7.0% |" in page
+    assert "| converged | detector of changes | clead (3 of 3) |" in page
+    assert "| enough_images | - | all 17 |" in page
+    assert "| float32 | bfloat16 within | not measured |" in page
+    assert "* clead, seed 1, `converged`: twice the steps" in page
+    assert "| pgd-at | autoattack | 48.8% | 31.0% |" in page
+    # Published are gains of 10 points for one, of -2.7 for the other: 3 are fewer, 5 are not.
+    assert "| clead | pgd-50-10 | +10.0 | +3.0, within |" in page
+    assert "| n-fgsm | autoattack | -2.7 |" not in page
+    assert "commit 0123456 (17)" in page
     # Of two seeds the cost is shown, and no accuracy.
     assert "trades (2)" in page
     assert [line for line in page.splitlines() if line.startswith("| trades |")] == [
@@ -224,6 +232,15 @@ def test_images_are_compared_one_by_one_where_they_were_kept(tmp_path: Path) -> 
     # 6 of 200 images differ, all one way: 3 points, and 1.97 times the root of 0.03 * 0.97 / 199.
     assert "| clead-pgd | pgd-at | +3.0 (+0.6 to +5.4) | +3.0 (" in text
     assert "The interval under PGD lies below 10 points for clead-pgd." in text
+
+
+def test_machines_that_files_do_not_name_are_those_of_the_folder(tmp_path: Path) -> None:
+    _write(tmp_path, ARMS["pgd-at"], _evaluation(ARMS["pgd-at"], 0.6, 0.3))
+    (arm,) = read_results(tmp_path, list(ARMS))
+    assert described(arm.results[0].provenance) == "a machine that was not recorded, commit 0123456"
+    (tmp_path / "machine.toml").write_text('cpu = "Some CPU"\ncores = 1\n', encoding="utf-8")
+    (arm,) = read_results(tmp_path, list(ARMS))
+    assert described(arm.results[0].provenance) == "Some CPU, 1 core, commit 0123456"
 
 
 def test_without_results_the_page_says_so(tmp_path: Path) -> None:

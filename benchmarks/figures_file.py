@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import provenance
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,8 @@ def check_json_option(arguments: argparse.Namespace, parser: argparse.ArgumentPa
         parser.error(f"--json {file}: its folder does not exist or cannot be written")
 
 
-def write_figures(arguments: argparse.Namespace, figures: Any) -> None:
-    """Writes `figures` as JSON to the file that was asked for, if one was."""
+def write_figures(arguments: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    """Writes `figures`, the machine and the commit as JSON to the file that was asked for, if one was."""
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        content = {**figures, "provenance": provenance(threads=getattr(arguments, "threads", None))}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -10,7 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.methods.arms import Run, read_study
+from benchmarks.methods.memory import measure_memory
 from benchmarks.methods.page import write_page
+from benchmarks.methods.per_image import FOLDER, PerImageError, keep_per_image
+from training.checkpoint import CheckpointError
+from training.data.sources import open_images
+from training.run import input_spec
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results")
@@ -25,13 +30,24 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--page", action="store_true", help="write the page from the results there are")
+    parser.add_argument(
+        "--per-image",
+        action="store_true",
+        help="evaluate runs of --work again, clean and under PGD, whose images right and wrong were not kept",
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="measure the memory of a few training steps of every arm"
+    )
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     failed = 0
-    if not arguments.page:
+    if arguments.memory:
+        measure_memory(RESULTS)
+    elif not arguments.page:
         if arguments.data_dir is None:
             parser.error("--data-dir is needed to train")
-        failed = _make(arguments.data_dir.resolve(), arguments.work.resolve(), arguments.jobs)
+        data_dir, work = arguments.data_dir.resolve(), arguments.work.resolve()
+        failed = _look_again(data_dir, work) if arguments.per_image else _make(data_dir, work, arguments.jobs)
     write_page(RESULTS, REPOSITORY / "docs")
     return 1 if failed else 0
 
@@ -45,6 +61,26 @@ def _make(data_dir: Path, work: Path, jobs: int) -> int:
     for wave in ([run for run in missing if run.surrogate is None], [r for r in missing if r.surrogate]):
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             failed += sum(pool.map(lambda run: _one(run, data_dir, work), wave))
+    return failed
+
+
+def _look_again(data_dir: Path, work: Path) -> int:
+    """How many runs failed."""
+    runs = [run for run in read_study(work).runs if (RESULTS / f"{run.name}.json").exists()]
+    missing = [run for run in runs if not (RESULTS / FOLDER / f"{run.name}.json").exists()]
+    if not missing:
+        return 0
+    # All runs are of one data set.
+    recipe = missing[0].recipe
+    test = open_images(data_dir, "test", dataset=recipe.data.dataset, spec=input_spec(recipe))
+    failed = 0
+    for run in missing:
+        try:
+            keep_per_image(run.name, work, RESULTS, test)
+            print(f"{run.name}: done", flush=True)
+        except (CheckpointError, PerImageError) as error:
+            print(f"{run.name}: {error}", flush=True)
+            failed += 1
     return failed
 
 

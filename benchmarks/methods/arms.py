@@ -1,4 +1,4 @@
-"""The arms of the study as recipes: each with as many epochs as its share of compute allows."""
+"""The arms of the study as recipes: each with the whole number of epochs nearest to the common budget."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ class Run:
         return f"{self.arm}-{self.recipe.seed}"
 
     @property
+    def spent(self) -> float:
+        """Forward-and-backward passes of one training image in the whole run."""
+        head = 0 if self.recipe.head is None else self.recipe.head.epochs
+        return passes_spent(self.passes, epochs=self.recipe.optimiser.epochs, head_epochs=head)
+
+    @property
     def surrogate(self) -> str | None:
         """The run with this seed whose images are shown to this one; none for the surrogate itself."""
         return None if self.arm == SURROGATE else f"{SURROGATE}-{self.recipe.seed}"
@@ -43,7 +49,7 @@ class Study:
     """What `study.toml` says."""
 
     passes: float
-    """What a run may spend for each training image."""
+    """The budget for each training image, which whole epochs meet as nearly as they can."""
     test_images: int
     runs: tuple[Run, ...]
     """All arms with the first seed, then all with the second, and so on."""
@@ -76,8 +82,9 @@ def _run(
         content["objective"]["surrogate"] = surrogate
     recipe = recipe_from(content, origin=f"{STUDY.name}, arm {arm}")
     cost = passes_per_image(recipe)
-    head = 0.0 if recipe.head is None else recipe.head.epochs * FORWARD
-    optimiser = recipe.optimiser.model_copy(update={"epochs": max(1, round((passes - head) / cost))})
+    head = 0 if recipe.head is None else recipe.head.epochs
+    left = passes - passes_spent(cost, epochs=0, head_epochs=head)
+    optimiser = recipe.optimiser.model_copy(update={"epochs": max(1, round(left / cost))})
     return Run(arm=arm, recipe=recipe.model_copy(update={"optimiser": optimiser}), passes=cost)
 
 
@@ -107,6 +114,11 @@ def passes_per_image(recipe: Recipe) -> float:
         case of.RSupConSettings():
             attack, loss = 2.0 * attack + 3.0 * FORWARD, 3.0
     return attack + loss * (2.0 if recipe.optimiser.weight_perturbation else 1.0)
+
+
+def passes_spent(passes: float, *, epochs: int, head_epochs: int) -> float:
+    """Of one training image in a run: `passes` in each epoch, and forward ones alone in those of the head."""
+    return passes * epochs + FORWARD * head_epochs
 
 
 def attack_passes(attack: Attack) -> float:

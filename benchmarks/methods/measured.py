@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.methods.arms import passes_spent
+from benchmarks.methods.difference import Sample
+from benchmarks.methods.per_image import FOLDER as PER_IMAGE
+from benchmarks.methods.per_image import read_per_image
 from training.evaluation.figures import Evaluation, evaluation_from_json
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
 
-NOT_OF_THE_METHOD = ("enough_images", "robust_enough")
-"""Gates that ask for more images, or a stronger model, than a study of small runs has."""
+MACHINE = "machine.toml"
+"""In the folder of results: the machine of those files that do not name theirs."""
+_PROVENANCE = ("cpu", "cores", "threads", "commit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,19 +31,21 @@ class Result:
     recipe: dict[str, Any]
     passes: float
     history: tuple[dict[str, float], ...]
-    memory: float
-    """Largest resident size of its process until it was trained, MiB."""
     transfer_3_steps: float | None
     evaluation: Evaluation
-    commit: str
+    right: Mapping[str, tuple[bool, ...]]
+    """Which of the evaluation's images are right, by the name of a figure; only of those that were kept."""
+    provenance: Mapping[str, Any]
+    """The machine, as `benchmarks.machine` gives it, and the commit that trained."""
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """The checks that failed, but for those that no run of this size could pass."""
-        return tuple(
-            gate.name
-            for gate in self.evaluation.gates
-            if gate.passed is False and gate.name not in NOT_OF_THE_METHOD
+    def spent(self) -> float:
+        """Forward-and-backward passes of one training image in the whole run."""
+        head = self.recipe["head"]
+        return passes_spent(
+            self.passes,
+            epochs=self.recipe["optimiser"]["epochs"],
+            head_epochs=0 if head is None else head["epochs"],
         )
 
 
@@ -58,14 +66,26 @@ class Arm:
         figures = across_seeds([result.evaluation for result in self.results])
         return next((figure for figure in figures if figure.name == name), None)
 
+    def sample(self, name: str) -> Sample:
+        """A figure, which all of its evaluations hold, as `difference` compares it."""
+        figures = [
+            figure for result in self.results for figure in result.evaluation.figures if figure.name == name
+        ]
+        right = [result.right[name] for result in self.results if name in result.right]
+        return Sample(
+            accuracies=[figure.accuracy for figure in figures],
+            images=figures[0].n,
+            right=right if len(right) == len(figures) else None,
+        )
+
     def three_step_transfer(self) -> tuple[float, float] | None:
         """Mean and deviation under the transfer attack of C-LEAD's public code."""
         values = [r.transfer_3_steps for r in self.results if r.transfer_3_steps is not None]
         return (fmean(values), stdev(values)) if len(values) == len(self.results) else None
 
-    def mean_of_history(self, name: str) -> float | None:
-        """The mean over the seeds of what the last epoch of training logged under `name`."""
-        values = [result.history[-1].get(name) for result in self.results]
+    def mean_of_history(self, name: str, *, epoch: int) -> float | None:
+        """The mean over the seeds of what an epoch of training (-1: the last) logged under `name`."""
+        values = [result.history[epoch].get(name) for result in self.results]
         return None if None in values else fmean(value for value in values if value is not None)
 
     @property
@@ -81,8 +101,12 @@ class Arm:
 def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
     """The arms with at least one result, in this order."""
     found: dict[str, list[Result]] = {name: [] for name in order}
+    machine = folder / MACHINE
+    default = tomllib.loads(machine.read_text(encoding="utf-8")) if machine.is_file() else {}
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = evaluation_from_json(json.dumps(content["evaluation"]))
+        kept = read_per_image(folder / PER_IMAGE / path.name, evaluation)
         found[content["arm"]].append(
             Result(
                 arm=content["arm"],
@@ -90,10 +114,10 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
                 recipe=content["recipe"],
                 passes=content["passes_per_image_and_epoch"],
                 history=tuple(content["history"]),
-                memory=content["peak_memory_mib"],
                 transfer_3_steps=content["transfer_3_steps"],
-                evaluation=evaluation_from_json(json.dumps(content["evaluation"])),
-                commit=content["commit"],
+                evaluation=evaluation,
+                right={} if kept is None else kept.right,
+                provenance=default | {key: content[key] for key in _PROVENANCE if key in content},
             )
         )
     return tuple(Arm(name=name, results=tuple(results)) for name, results in found.items() if results)

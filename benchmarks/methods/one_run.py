@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.machine import provenance
 from benchmarks.methods.arms import Run, Study, read_study
+from benchmarks.methods.per_image import keep_per_image
 from cli.subject import load_subject
 from probes.attacks.pgd import pgd
 from probes.objective import untargeted
@@ -25,6 +26,7 @@ from training.evaluation.evaluate import chosen_images, evaluate
 from training.evaluation.figures import Evaluation
 from training.evaluation.request import EvaluationRequest
 from training.loop import Trainer
+from training.networks.network import Network
 from training.progress import TrainingProgress
 from training.run import current_commit, input_spec, training_images
 from training.run_folder import LAST
@@ -42,10 +44,14 @@ def main() -> None:
     study = read_study(work)
     run = next(run for run in study.runs if run.name == arguments.run)
     _train(run, Path(arguments.data_dir), work / run.name)
-    measured = _measured(run, study, Path(arguments.data_dir), work)
+    data = run.recipe.data.dataset
+    test = open_images(Path(arguments.data_dir), "test", dataset=data, spec=input_spec(run.recipe))
+    evaluation = _evaluated(run, study, test, work)
+    measured = _measured(run, evaluation, test, work)
     unfinished = results / f".{run.name}.unfinished"
     unfinished.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(results / f"{run.name}.json")
+    keep_per_image(run.name, work, results, test)
 
 
 def _train(run: Run, data_dir: Path, folder: Path) -> None:
@@ -62,13 +68,10 @@ def _train(run: Run, data_dir: Path, folder: Path) -> None:
         trainer.run(bars)
 
 
-def _measured(run: Run, study: Study, data_dir: Path, work: Path) -> dict[str, Any]:
+def _evaluated(run: Run, study: Study, test: LabelledImages, work: Path) -> Evaluation:
     subject = load_subject(work / run.name)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    test = open_images(data_dir, "test", dataset=run.recipe.data.dataset, spec=input_spec(run.recipe))
     request = EvaluationRequest(norm=subject.norm, eps=subject.eps, n=study.test_images)
-    surrogate = None if run.surrogate is None else load_run(work / run.surrogate).network
-    evaluation = evaluate(
+    return evaluate(
         subject.module,
         test,
         request,
@@ -76,21 +79,28 @@ def _measured(run: Run, study: Study, data_dir: Path, work: Path) -> dict[str, A
         weights_sha256=subject.weights_sha256,
         dataset=subject.dataset,
         device=_CPU,
-        transfer_from=surrogate,
+        transfer_from=_surrogate(run, work),
     )
+
+
+def _surrogate(run: Run, work: Path) -> Network | None:
+    return None if run.surrogate is None else load_run(work / run.surrogate).network
+
+
+def _measured(run: Run, evaluation: Evaluation, test: LabelledImages, work: Path) -> dict[str, Any]:
     trained = load_run(work / run.name, checkpoint=LAST)
-    weak = None if surrogate is None else _three_steps(subject.module, surrogate, test, evaluation)
+    module, surrogate = load_subject(work / run.name).module, _surrogate(run, work)
+    weak = None if surrogate is None else _three_steps(module, surrogate, test, evaluation)
     return {
         "arm": run.arm,
         "seed": run.recipe.seed,
         "recipe": _portable(run.recipe.model_dump(mode="json"), work),
         "passes_per_image_and_epoch": run.passes,
         "history": trained.progress.history,
-        "peak_memory_mib": round(memory),
         "transfer_3_steps": weak,
         "evaluation": evaluation.to_dict(),
+        **provenance(threads=torch.get_num_threads()),
         "commit": trained.commit,
-        "threads": torch.get_num_threads(),
     }
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.methods.arms import read_study
+from benchmarks.machine import described
+from benchmarks.methods.arms import SURROGATE, Study, read_study
+from benchmarks.methods.costs import costs
 from benchmarks.methods.findings import findings
+from benchmarks.methods.gates import caught
+from benchmarks.methods.literature import below_expectation
 from benchmarks.methods.measured import Arm, read_results
+from benchmarks.methods.memory import FOLDER as MEMORY
 from benchmarks.methods.plots import draw_arms
+from benchmarks.methods.selection import kept_by_selection
+from training.evaluation.figures import wilson
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread
 
 _FIGURES = ("clean", "fgsm", "pgd-50-10", "autoattack", "worst-case", "transfer")
@@ -22,19 +31,25 @@ def write_page(results: Path, docs: Path) -> None:
     arms = read_results(results, order)
     compared = [arm for arm in arms if arm.compared]
     others = [name for name in order if name not in {arm.name for arm in compared}]
-    sections = ["# The methods side by side", _INTRODUCTION, "## What was done", _set_up(study.passes, arms)]
+    named = {arm.name: arm for arm in compared}
+    sections = ["# The methods side by side", _INTRODUCTION, "## What was done", _set_up(study, arms)]
     if compared:
         draw_arms(compared, docs / "methods.png")
         sections += ["## Accuracy", _accuracy(compared), "![Accuracy of every run](methods.png)"]
-        sections += ["## Cost", _cost(compared), "## Checks", _doubts(compared)]
-        sections += ["## What it shows", findings({arm.name: arm for arm in compared})]
+        sections += ["## What it shows", findings(named)]
+    if selection := kept_by_selection(arms):
+        sections += ["## What ASCL selects", selection]
+    if compared:
+        sections += ["## Below what was to be expected", below_expectation(named)]
+    if arms:
+        sections += ["## Checks", caught(arms), "## Cost", costs(arms, results / MEMORY)]
     if others:
         sections += ["## Not compared", _others(others, arms)]
     (docs / "methods.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
 _INTRODUCTION = """\
-Every objective of `training/objectives/`, at equal compute, on CIFAR-10. This page is written by
+Every objective of `training/objectives/`, at nearly equal compute, on CIFAR-10. This page is written by
 
 ```sh
 .venv/test/bin/python -m benchmarks.methods --data-dir DIR
@@ -45,35 +60,53 @@ trained briefly on a part of the data: the figures say which method gets further
 what each reaches at full length (there is a recipe for that in `training/recipes/`)."""
 
 _SET_UP = """\
-Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint. Each run may
-spend {passes:g} forward-and-backward passes for each training image, those of attacks included, so an
-objective that needs more of them gets fewer epochs; at least one. What is made once (the adversarial
-images of `clead-static`, and the cleanly trained network that it and `clead-from-clean` start from) is
-not counted.
+Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint.
 
-Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all, so one run's figure is uncertain
-by up to 7 points; differences between arms by less, as they share the images. *Transfer* is PGD-50 on
-the `standard` run of the same seed. Figures are mean ± standard deviation over the seeds."""
+The budget is {passes:g} forward-and-backward passes for each training image, those of attacks included, so
+an objective that needs more of them gets fewer epochs. Whole epochs are trained, the number that comes
+nearest: the runs spend from {least:.1f} ({least_arms}) to {most:.1f} ({most_arms}) passes, each as
+[below](#cost). The epochs of a linear head count as forward passes. What is made once (the adversarial
+images of `clead-static`, and the cleanly trained network that it and `clead-from-clean` start from, whose
+own training spends {surrogate:.1f}) is not counted.
 
-_DOUBTS = """\
-Of the checks that `clead evaluate` makes, these failed (leaving aside that there are few images and weak
-models, which holds for all):
-"""
+Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all. *Transfer* is PGD-50 on the
+`standard` run of the same seed. Figures are mean ± standard deviation over the seeds, which says nothing of
+other test images: those alone make one figure uncertain by up to {sampling:.0f} points (95%).
+
+Runs were made on: {machines}."""
 
 
-def _set_up(passes: float, arms: Sequence[Arm]) -> str:
+def _set_up(study: Study, arms: Sequence[Arm]) -> str:
     if not arms:
         return "No run has been made yet."
     first = arms[0].results[0]
     recipe, evaluation = first.recipe, first.evaluation
     data, network = recipe["data"], recipe["network"]
+    spent = {run.arm: run.spent for run in study.runs}
+    least, most = min(spent.values()), max(spent.values())
     return _SET_UP.format(
         network=f"{network['name']} {network['options']}",
         train=data["limit"] - data["holdout"],
         holdout=data["holdout"],
-        passes=passes,
+        passes=study.passes,
+        least=least,
+        least_arms=_named(spent, least),
+        most=most,
+        most_arms=_named(spent, most),
+        surrogate=spent[SURROGATE],
         n=evaluation.n,
+        machines=_machines(arms),
+        sampling=100 * (wilson(0.5, evaluation.n)[1] - 0.5),
     )
+
+
+def _machines(arms: Sequence[Arm]) -> str:
+    runs = Counter(described(result.provenance) for arm in arms for result in arm.results)
+    return "; ".join(f"{machine} ({count})" for machine, count in runs.items())
+
+
+def _named(spent: Mapping[str, float], passes: float) -> str:
+    return ", ".join(arm for arm, value in spent.items() if math.isclose(value, passes))
 
 
 def _accuracy(arms: Sequence[Arm]) -> str:
@@ -88,29 +121,6 @@ def _accuracy(arms: Sequence[Arm]) -> str:
 
 def _spread(figure: Spread | None) -> str:
     return "-" if figure is None else f"{figure.mean:.1%} ± {100 * figure.deviation:.1f}"
-
-
-def _cost(arms: Sequence[Arm]) -> str:
-    rows = [
-        "Seconds are processor time of one thread, validation after each epoch included.",
-        "",
-        "| arm | passes for an image and epoch | epochs | s for an epoch | peak memory, MiB |",
-        "|---|---|---|---|---|",
-    ]
-    for arm in arms:
-        first = arm.results[0]
-        epochs = first.recipe["optimiser"]["epochs"]
-        memory = max(result.memory for result in arm.results)
-        rows.append(f"| {arm.name} | {first.passes:.1f} | {epochs} | {arm.seconds:.0f} | {memory:.0f} |")
-    return "\n".join(rows)
-
-
-def _doubts(arms: Sequence[Arm]) -> str:
-    lines = [_DOUBTS]
-    for arm in arms:
-        failed = sorted({name for result in arm.results for name in result.doubts})
-        lines.append(f"* {arm.name}: {', '.join(failed) or 'none'}")
-    return "\n".join(lines)
 
 
 def _others(names: Sequence[str], arms: Sequence[Arm]) -> str:

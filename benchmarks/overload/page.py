@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import described
 from benchmarks.markdown_table import markdown_table
 
 _INTRODUCTION = """\
@@ -48,6 +49,7 @@ def _section(model: str, report: Mapping[str, Any]) -> Iterator[str]:
         f"```sh\n.venv/test/bin/python -m benchmarks.overload IMAGE.png --model {model} \\\n"
         f"    --json benchmarks/overload/results/{model}.json\n```"
     )
+    yield f"Measured on {described(report.get('provenance', {}))}."
     yield markdown_table(_HEADINGS, (_cells(name, report[name]) for name in _STATES))
     yield (
         f"* Beside probes its p99 is {report['beside_probes']['p99_over_idle']:.2f} times the idle one.\n"

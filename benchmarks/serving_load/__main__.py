@@ -51,7 +51,7 @@ def main() -> None:
             for workers in dict.fromkeys(arguments.workers):
                 measured += _round(number, workers, arguments)
     _print_table(measured, reference=STOCK if STOCK in arguments.servers else arguments.servers[0])
-    write_figures(arguments, [asdict(one) for one in measured])
+    write_figures(arguments, {"measured": [asdict(one) for one in measured]})
 
 
 def _round(number: int, workers: int, arguments: argparse.Namespace) -> Iterator[Measured]:

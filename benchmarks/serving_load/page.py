@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import described
 from benchmarks.markdown_table import markdown_table
 from benchmarks.serving_load.contestants import BARE, OURS, STOCK
 from benchmarks.serving_load.table import Measured, Row, ceilings, rows
@@ -33,11 +34,12 @@ def write_page(results: Path, docs: Path) -> None:
     """Write `performance.md` into `docs`, from the files of `results`, each named by its model."""
     parts = [_INTRODUCTION]
     for file in sorted(results.glob("*.json")):
-        parts += _section(file.stem, read_measured(file))
+        provenance = json.loads(file.read_bytes()).get("provenance", {})
+        parts += _section(file.stem, read_measured(file), machine=described(provenance))
     (docs / "performance.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _section(model: str, measured: Sequence[Measured]) -> Iterator[str]:
+def _section(model: str, measured: Sequence[Measured], *, machine: str) -> Iterator[str]:
     table = list(rows(measured, reference=OURS))
     rounds = len({one.round for one in measured})
     yield f"## Model: {model}"
@@ -45,7 +47,7 @@ def _section(model: str, measured: Sequence[Measured]) -> Iterator[str]:
         f"```sh\n.venv/test/bin/python -m benchmarks.serving_load IMAGE.png --model {model} \\\n"
         f"    --json benchmarks/serving_load/results/{model}.json\n```"
     )
-    yield f"Rounds: {rounds}."
+    yield f"Rounds: {rounds}. Measured on {machine}."
     yield markdown_table(_HEADINGS, (_cells(row) for row in table))
     if compared := list(_compared(table)):
         yield "Ours beside the others with as many workers and connections:"
@@ -93,4 +95,4 @@ def read_measured(file: Path) -> list[Measured]:
     def one(values: dict[str, Any]) -> Measured:
         return Measured(**values | {"loads": tuple(Load(**load) for load in values["loads"])})
 
-    return [one(values) for values in json.loads(file.read_bytes())]
+    return [one(values) for values in json.loads(file.read_bytes())["measured"]]

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.figures_file import write_figures
 from benchmarks.timing import CLOCKS, Times, add_options, check_options, interleaved
+from benchmarks.training_speed.page import write_page
 from benchmarks.training_speed.reference import BATCH_SIZE
 from benchmarks.training_speed.stages import breakdown
 from benchmarks.training_speed.subjects import ATTACKS, HELD_OUT, Loop, ours, theirs
@@ -22,13 +23,15 @@ from training.data.sources import open_images
 from training.phases import TrainingError
 from training.run import choose_device
 
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = Path(__file__).with_name("results")
 OURS, REFERENCE = "ours", "reference"
 
 
 def main() -> None:
     """Measure, print as it goes, and write it as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_speed", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder that holds CIFAR-10, or gets it")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds CIFAR-10, or gets it")
     parser.add_argument(
         "--networks", nargs="+", choices=("compact_resnet", "resnet18_cifar"), default=["compact_resnet"]
     )
@@ -40,8 +43,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--compile", action="store_true", help="compile our network (CUDA only)")
     parser.add_argument("--workers", type=int, default=0, help="processes of the reference's DataLoader")
+    parser.add_argument("--page", action="store_true", help="only write the page from the results")
     add_options(parser)
     arguments = parser.parse_args()
+    if arguments.page:
+        write_page(RESULTS, REPOSITORY / "docs")
+        return
     device = _checked(arguments, parser)
     spec = InputSpec(height=32, width=32, resize=32)
     images = open_images(arguments.data_dir, "train", dataset="cifar10", spec=spec)
@@ -61,6 +68,8 @@ def main() -> None:
 def _checked(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> torch.device:
     """The device; an error of `parser` if `arguments` do not go together."""
     check_options(arguments, parser)
+    if arguments.data_dir is None:
+        parser.error("--data-dir is needed to train")
     if arguments.images < BATCH_SIZE:
         parser.error(f"--images must be at least {BATCH_SIZE}, one batch")
     try:

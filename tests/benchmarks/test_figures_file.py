@@ -26,10 +26,12 @@ def _checked(*arguments: str) -> argparse.Namespace:
 def test_the_figures_are_written_if_that_was_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
 
-    write_figures(_checked("--json", str(file)), [{"per_second": 1.5}])
+    write_figures(_checked("--json", str(file)), {"per_second": 1.5})
     write_figures(_checked(), {"nobody": "asked"})
 
-    assert json.loads(file.read_text()) == [{"per_second": 1.5}]
+    written = json.loads(file.read_text())
+    assert written["per_second"] == 1.5
+    assert {"cpu", "cores", "commit"} <= set(written["provenance"])
     assert list(tmp_path.iterdir()) == [file]
 
 

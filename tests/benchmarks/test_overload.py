@@ -114,6 +114,7 @@ def test_the_page_says_how_many_got_which_answer(tmp_path: Path) -> None:
     write_page(results, tmp_path)
     page = (tmp_path / "overload.md").read_text(encoding="utf-8")
 
+    assert "Measured on a machine that was not recorded." in page
     assert "| flooded | 1,521 | 1,500 | 20 | 1 | 2.5 ms | 1,234.5 ms |" in page
     assert (
         "10.0 times a capacity of 50 a second, for 60 s. 40 a second were answered 200; 7 unanswered." in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.training_speed import reference, subjects
+from benchmarks.training_speed.__main__ import REPOSITORY, RESULTS
+from benchmarks.training_speed.page import write_page
 from benchmarks.training_speed.reference import BATCH_SIZE, EPS, NOISE, Pictures
 from benchmarks.training_speed.stages import DATA, Stage, Stopwatch, breakdown, shares
 from benchmarks.training_speed.subjects import ATTACKS, HELD_OUT, Loop
@@ -38,7 +41,7 @@ def loops(
 ) -> Callable[[str], list[Loop]]:
     """Both loops with an attack, on a network small enough for a test."""
     build = subjects.build_network
-    small = {"widths": [4], "blocks": [1]}
+    small = {"widths": [8], "blocks": [1]}
     monkeypatch.setattr("training.phases.build_network", lambda name, classes, _: build(name, classes, small))
     monkeypatch.setattr(subjects, "build_network", lambda name, classes: build(name, classes, small))
 
@@ -127,3 +130,52 @@ def test_operations_are_told_apart_by_name() -> None:
         "aten::add": 2.0,
     }
     assert shares(times) == {"convolutions": 0.6, "batch norm": 0.1, "ReLU": 0.1, "other": 0.2}
+
+
+def test_the_page_is_that_of_the_results(tmp_path: Path) -> None:
+    write_page(RESULTS, tmp_path)
+    page = (tmp_path / "training_speed.md").read_text(encoding="utf-8")
+    assert page == (REPOSITORY / "docs" / "training_speed.md").read_text(encoding="utf-8")
+
+
+def test_without_results_the_page_states_no_figure(tmp_path: Path) -> None:
+    write_page(tmp_path / "none", tmp_path)
+    page = (tmp_path / "training_speed.md").read_text(encoding="utf-8")
+    assert "Not measured in this version" in page and "|" not in page
+
+
+def test_the_page_states_ratios_shares_and_the_machine(tmp_path: Path) -> None:
+    def spent(data: float, attack: float, update: float) -> dict[str, object]:
+        stages = {"data": data, "attack": attack, "update": update}
+        return {"stages": stages, "operations": {"convolutions": 0.5, "other": 0.5}}
+
+    report = {
+        "images": 1280,
+        "rounds": 2,
+        "clock": "cpu",
+        "device": "cpu",
+        "compile": False,
+        "batch_size": 128,
+        "torch": "2.15.0",
+        "provenance": {"cpu": "AMD EPYC", "cores": 2, "threads": 1, "commit": "0123456789"},
+        "rows": [
+            {
+                "network": "compact_resnet",
+                "attack": "pgd-10",
+                "ratio": 1.4,
+                "ratio_of_each_round": [1.5, 1.3],
+                "breakdown": {"ours": spent(1.0, 6.0, 3.0), "reference": spent(2.0, 1.0, 1.0)},
+            }
+        ],
+    }
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "cpu.json").write_text(json.dumps(report), encoding="utf-8")
+    write_page(results, tmp_path)
+    page = (tmp_path / "training_speed.md").read_text(encoding="utf-8")
+
+    assert "| `compact_resnet` | pgd-10 | 1,280 | 2 | 1.40 | 1.30 to 1.50 |" in page
+    assert "| `compact_resnet` | pgd-10 | ours | 10.0% | 60.0% | 30.0% | 50.0% |" in page
+    assert "| `compact_resnet` | pgd-10 | reference | 50.0% | 25.0% | 25.0% | 50.0% |" in page
+    assert "On AMD EPYC, 2 cores, 1 thread, commit 0123456: device cpu, cpu time" in page
+    assert "Not measured" not in page

@@ -9,29 +9,7 @@ const PAD = { left: 44, right: 16, top: 18, bottom: 40 };
 const NOTHING_LEFT = 0.05;
 const ROWS = [0, 0.25, 0.5, 0.75, 1].map((share) => [share, `${100 * share}%`]);
 
-/**
- * The curve of a manifest, null where none was measured. Evaluations that kept none tell of a sweep over eps
- * in the detail of a check ("... by eps 0.016: 51.5%, 0.031: ..."), without noise.
- */
-export function accuracyCurve({ curve, metrics, checks }) {
-  if (curve) return curve;
-  const clean = metrics.find((metric) => metric.eps === null);
-  const attacked = metrics.find((metric) => metric.norm);
-  const sweep = checks.find((check) => check.name === "monotone_in_eps")?.detail ?? "";
-  const points = [...sweep.matchAll(/([\d.]+): ([\d.]+)%/g)].map(([, eps, share]) => ({
-    eps: Number(eps),
-    attacked: Number(share) / 100,
-    noise: null,
-  }));
-  if (!clean || !attacked || !points.length) return null;
-  return {
-    attack: "pgd",
-    norm: attacked.norm,
-    points: [{ eps: 0, attacked: clean.accuracy, noise: null }, ...points],
-  };
-}
-
-/** The chart of `accuracyCurve`. */
+/** The chart of a manifest's `curve`. */
 export function accuracyChart({ attack, norm, points }) {
   return h(
     "figure",
@@ -44,9 +22,7 @@ export function accuracyChart({ attack, norm, points }) {
         "ul",
         { class: "legend" },
         h("li", {}, mark(0, "attack"), `under ${attack.toUpperCase()}, which is weaker than AutoAttack`),
-        points[0].noise === null
-          ? null
-          : h("li", {}, mark(0, "noise"), "under random noise of the same size"),
+        h("li", {}, mark(0, "noise"), "under random noise of the same size"),
       ),
     ),
   );
@@ -78,7 +54,7 @@ function draw(norm, points, width) {
     s(
       "g",
       { class: "series series-0" },
-      points[0].noise === null ? null : s("path", { class: "noise", d: path("noise") }),
+      s("path", { class: "noise", d: path("noise") }),
       s("path", { class: "attack", d: path("attacked") }),
       shown.map(({ eps, attacked }) => s("circle", { cx: x(eps), cy: y(attacked), r: 3.5 })),
     ),

@@ -2,7 +2,7 @@
 
 import { address } from "./api.js";
 import { isStandard } from "./app.js";
-import { accuracyChart, accuracyCurve } from "./accuracy_chart.js";
+import { accuracyChart } from "./accuracy_chart.js";
 import { placed } from "./bars.js";
 import { trainedBadge } from "./compare_view.js";
 import { details, download, fill, h, table } from "./dom.js";
@@ -76,7 +76,7 @@ function card(model, app) {
           : `Measured on ${[...new Set(manifest.metrics.map((one) => one.n))].map((n) => n.toLocaleString("en")).join(" and ")} test images of ${provenance.dataset}${attacked ? `, attacks within ${epsText(attacked.eps, attacked.norm)} (${normSymbol(attacked.norm)})` : ""}.`,
         manifest.evaluation_command && " The command below measures it again.",
       ),
-      curve(manifest),
+      accuracyBySize(manifest.curve),
       h("h3", {}, "What it is"),
       h(
         "dl",
@@ -121,22 +121,21 @@ function attackName(name) {
   return steps ? `PGD, ${steps} steps, ${restarts} restarts` : (NAMES[name] ?? name);
 }
 
-function curve(manifest) {
-  const found = accuracyCurve(manifest);
-  if (!found) return null;
+function accuracyBySize(curve) {
+  if (!curve) return null;
   return [
     h("h3", {}, "Accuracy against the size of the change"),
-    accuracyChart(found),
+    accuracyChart(curve),
     details(
       "The same in numbers",
       {},
       table(
         "Accuracy on test images by size",
-        ["eps", found.attack.toUpperCase(), "noise"],
-        found.points.map(({ eps, attacked, noise }) => [
-          eps === 0 ? "0 (no attack)" : epsText(eps, found.norm),
+        ["eps", curve.attack.toUpperCase(), "noise"],
+        curve.points.map(({ eps, attacked, noise }) => [
+          eps === 0 ? "0 (no attack)" : epsText(eps, curve.norm),
           accuracyText(attacked),
-          noise === null ? "–" : accuracyText(noise),
+          accuracyText(noise),
         ]),
       ),
     ),

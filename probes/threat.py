@@ -202,17 +202,6 @@ def diameter(norm: Norm, values: int) -> float:
     return {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[norm]
 
 
-def dual_norm(gradient: Array, norm: Norm) -> float:
-    """How fast a function with this gradient can climb per unit of the norm: the gradient's l1 norm for
-    l-inf, its l2 norm for l2, its largest absolute value for l1. In double precision, where squares of
-    float32 gradients do not underflow."""
-    xp = namespace(gradient)
-    values = abs(xp.astype(xp.reshape(gradient, (-1,)), xp.float64))
-    if norm == "l2":
-        return float(xp.sqrt(xp.sum(values**2)))
-    return float(xp.sum(values) if norm == "linf" else xp.max(values))
-
-
 def admissible(points: Array, clean: Array, threat: Threat, eps: Array) -> Array:
     """`points` [N, ...] projected into the balls of radius eps [N] around `clean`, then clipped to [0, 1]."""
     # Clipping only shortens the perturbation, because the clean image lies in the box: the point stays in the

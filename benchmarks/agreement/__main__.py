@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.agreement.journal import JournalError
-from benchmarks.agreement.layout import ARMS, NORMS
+from benchmarks.agreement.layout import ARMS, NORMS, SMALLEST_NORMS
 from benchmarks.agreement.page import write_page
 from benchmarks.agreement.pgd import measure_pgd
 from benchmarks.agreement.smallest import measure_smallest
@@ -56,7 +56,7 @@ def _pgd(subject: Subject, images: int | None) -> None:
 
 
 def _smallest(subject: Subject, images: int | None) -> None:
-    for norm in NORMS:
+    for norm in SMALLEST_NORMS:
         measure_smallest(subject, RESULTS, norm=norm, images=images or 200)
 
 

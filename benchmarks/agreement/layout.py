@@ -8,6 +8,8 @@ from typing import Literal
 from probes.threat import Norm
 
 NORMS: tuple[Norm, ...] = ("linf", "l2")
+"""Of PGD: the libraries have none for l1 that is like ours."""
+SMALLEST_NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 Arm = Literal["probe", "ensemble", "autoattack"]
 ARMS: tuple[Arm, ...] = ("probe", "ensemble", "autoattack")
 OURS = ("ours (torch)", "ours (ONNX Runtime)")

@@ -9,6 +9,7 @@ from benchmarks.agreement.layout import (
     ARMS,
     NORMS,
     OURS,
+    SMALLEST_NORMS,
     our_smallest_file,
     pgd_file,
     strongest_file,
@@ -22,7 +23,12 @@ from probes.threat import Norm
 def write_page(results: Path, docs: Path) -> None:
     """Write `agreement.md` into `docs`."""
     sections = [_INTRODUCTION, _PGD, *(_pgd(results, norm) for norm in NORMS)]
-    sections += [_SMALLEST, *(_smallest(results, norm) for norm in NORMS), _STRONGEST, _strongest(results)]
+    sections += [
+        _SMALLEST,
+        *(_smallest(results, norm) for norm in SMALLEST_NORMS),
+        _STRONGEST,
+        _strongest(results),
+    ]
     (docs / "agreement.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -55,11 +61,13 @@ _SMALLEST = """\
 ## The smallest eps
 
 The smallest perturbation of float values that changes the model's own prediction: the search of a probe
-without `eps`, with its default budget, against foolbox. Each attack of foolbox gets ten times the mean number
-of gradient evaluations that ours took, and for each image the best of them counts. Of ours, only examples
-count that torch takes for another class too, though the engine that serves found them.
+without `eps`, with its default budget, against foolbox. Each attack of foolbox gets ten times the mean
+number of evaluations that ours took (a forward pass counts as a third of a gradient), and for each image the
+best of them counts. Of ours, only examples count that torch takes for another class too, though the engine
+that serves found them.
 
-foolbox: FMN for l-inf, the better of FMN and DDN for l2, with their own settings. Its l2 FMN divides norms by
+foolbox: FMN for l-inf, the better of FMN and DDN for l2, the better of FMN and the elastic net (EAD, its
+steps shared out among 9 searches) for l1, with their own settings otherwise. Its l2 FMN divides norms by
 themselves instead of eps by norms, so that it never projects and ends far away; here it projects."""
 
 _STRONGEST = """\
@@ -134,10 +142,10 @@ def _smallest(results: Path, norm: Norm) -> str:
 def _searches(found: Comparison, theirs: Journal) -> str:
     release = theirs.settings["libraries"]["foolbox"]
     return (
-        f"{found.n} images. Ours took {found.evaluations:.0f} gradient evaluations in the mean; each attack "
-        f"of foolbox {release} took {theirs.settings['steps']}. Torch confirms {found.confirmed} of the "
-        f"{found.found} nearest examples of our reports; for the others the nearest one that it does confirm "
-        "counts."
+        f"{found.n} images. Ours took {found.gradients:.0f} gradients and {found.forwards:.0f} forward "
+        f"passes in the mean; each attack of foolbox {release} took {theirs.settings['steps']} gradients. "
+        f"Torch confirms {found.confirmed} of the {found.found} nearest examples of our reports; for the "
+        "others the nearest one that it does confirm counts."
     )
 
 

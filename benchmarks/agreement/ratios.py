@@ -9,6 +9,7 @@ from statistics import fmean, median
 import numpy as np
 
 from benchmarks.agreement.journal import Journal, Row, check_together
+from probes.cost import FORWARD
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -26,8 +27,10 @@ class Comparison:
     """Images for which our search reports an example."""
     confirmed: int
     """Those among them whose reported example torch confirms, rather than one further away."""
-    evaluations: float
-    """Gradient evaluations of ours, in the mean."""
+    gradients: float
+    """Of ours, in the mean."""
+    forwards: float
+    """Forward passes without a gradient, of ours, in the mean."""
     quantiles: dict[float, float]
     """Of ours over theirs, by the share of images below."""
 
@@ -51,9 +54,15 @@ def compare(ours: Journal, theirs: Journal) -> Comparison:
         theirs=median(best),
         found=len(found),
         confirmed=sum(_reported(row) for row in found),
-        evaluations=fmean(row["gradient_evaluations"] for row, _ in pairs),
+        gradients=fmean(row["gradient_evaluations"] for row, _ in pairs),
+        forwards=fmean(row["forward_evaluations"] for row, _ in pairs),
         quantiles=dict(zip(_QUANTILES, np.quantile(ratios, _QUANTILES).tolist(), strict=True)),
     )
+
+
+def evaluations(row: Row) -> float:
+    """What one search took, in gradients."""
+    return float(row["gradient_evaluations"] + FORWARD * row["forward_evaluations"])
 
 
 def _reported(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""The smallest eps that flips: our search against foolbox's best attack with ten times the gradients."""
+"""The smallest eps that flips: our search against foolbox's best attack with ten times the evaluations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.agreement.journal import Journal, Row, continue_journal, read_journal
 from benchmarks.agreement.layout import our_smallest_file, their_smallest_file
 from benchmarks.agreement.minimum_norm import minimum_norm_attacks
+from benchmarks.agreement.ratios import evaluations
 from benchmarks.agreement.subject import SEED, Subject, to_numpy
 from probes.arrays import Array
 from probes.budget import Budget
@@ -32,7 +33,8 @@ def measure_smallest(
     """Search the smallest eps that changes the prediction of each of the first `images` test images.
 
     Args:
-        multiple: how many times our mean number of gradient evaluations each attack of foolbox gets.
+        multiple: how many times our mean number of evaluations each attack of foolbox gets, which are
+            gradients, and forward passes as the part of a gradient that they cost.
 
     Raises:
         JournalError: the results that there are were measured with other settings.
@@ -43,7 +45,7 @@ def measure_smallest(
         # More images go on with the steps that the first ones had.
         steps = read_journal(path).settings["steps"]
     else:
-        steps = math.ceil(multiple * fmean(row["gradient_evaluations"] for row in mine.rows[:images]))
+        steps = math.ceil(multiple * fmean(evaluations(row) for row in mine.rows[:images]))
     return mine, _measure_foolbox(subject, path, norm=norm, images=images, steps=steps, multiple=multiple)
 
 
@@ -72,21 +74,25 @@ def _search(subject: Subject, image: Tensor, norm: Norm) -> Row:
         "flipped": reported,
         "confirmed": None if reported is None else _confirmed(subject, served, image, reported, norm),
         "gradient_evaluations": served.gradients,
+        "forward_evaluations": served.forwards,
     }
 
 
 class Recorder:
-    """A classifier that counts the gradients it is asked for, one an image, and keeps every image that it
+    """A classifier that counts the passes it is asked for, one an image, and keeps every image that it
     answers otherwise than `label` for."""
 
     def __init__(self, classifier: Classifier, label: int) -> None:
         self._classifier, self.label = classifier, label
         self.gradients = 0
+        self.forwards = 0
+        """Those without a gradient."""
         self.flips: list[Array] = []
         """float32[C, H, W] each."""
 
     def logits(self, images: Array) -> Array:
         logits = self._classifier.logits(images)
+        self.forwards += len(images)
         self._keep(images, logits)
         return logits
 

@@ -57,7 +57,8 @@ SMALLER: Mapping[str, Smaller] = MappingProxyType(
             because=TRAINING, replace=(("runs/compact", "runs/compact" + _COMPACT),)
         ),
         "clead evaluate clead-cifar10 --data-dir DIR --n 1000 --seed 0 "
-        "--attacks noise,fgsm,pgd-50-10,autoattack --norm linf --eps 0.03137254901960784 --curve curve.png": Smaller(
+        "--attacks noise,fgsm,pgd-50-10,autoattack --norm linf --eps 0.03137254901960784 "
+        "--curve curve.png": Smaller(
             because="attacks for hours",
             replace=(("--n 1000", "--n 2"), ("pgd-50-10,autoattack", "apgd-ce")),
         ),

@@ -37,15 +37,32 @@ def linear_subject(*, count: int, wrong: int = 0) -> Subject:
 
 
 def smallest_eps(images: Array, norm: Norm) -> Array:
-    """float32[N]: over the other classes, the least margin over the dual norm of the difference of weights.
-    The box [0, 1] must be out of reach."""
+    """float32[N]: over the other classes, the least that raises their logit to that of the answer. For l-inf
+    and l2, the box [0, 1] must be out of reach."""
     logits, rows = MODEL.logits(images), np.arange(len(images))
     labels = logits.argmax(axis=1)
     margins = logits[rows, labels][:, None] - logits
-    differences = MODEL.weights[labels][:, None] - MODEL.weights[None]
-    slopes = np.linalg.norm(differences, ord=1 if norm == "linf" else 2, axis=2)
-    margins[rows, labels], slopes[rows, labels] = np.inf, 1.0
-    return (margins / slopes).min(axis=1)
+    differences = MODEL.weights[None] - MODEL.weights[labels][:, None]
+    if norm == "l1":
+        sizes = _shortest_in_l1(margins, differences, images.reshape(len(images), 1, -1))
+    else:
+        slopes = np.linalg.norm(differences, ord=1 if norm == "linf" else 2, axis=2)
+        slopes[rows, labels] = 1.0
+        sizes = margins / slopes
+    sizes[rows, labels] = np.inf
+    return sizes.min(axis=1)
+
+
+def _shortest_in_l1(margins: Array, slopes: Array, images: Array) -> Array:
+    """float32[N, K]: values change as far as the box lets them, those with the steepest slope first."""
+    room = np.where(slopes > 0, 1 - images, images)
+    steep = np.abs(slopes)
+    order = np.argsort(-steep, axis=2)
+    room, steep = (np.take_along_axis(values, order, axis=2) for values in (room, steep))
+    gains = steep * room
+    before = np.cumsum(gains, axis=2) - gains
+    part = np.clip((margins[:, :, None] - before) / np.maximum(gains, 1e-30), 0, 1)
+    return (part * room).sum(axis=2)
 
 
 def _never(_: object) -> Array:

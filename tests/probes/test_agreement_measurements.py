@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.agreement.layout import NORMS, OURS, Arm
+from benchmarks.agreement.layout import NORMS, OURS, SMALLEST_NORMS, Arm
 from probes.arrays import Array
 from probes.threat import Norm
 
@@ -31,6 +31,8 @@ from tests.probes.linear_subject import linear_subject, smallest_eps  # noqa: E4
 from training.evaluation.attacks import TestImages  # noqa: E402
 
 COUNT = 12
+FMN = {"linf": "LInfFMNAttack", "l2": "L2FMNAttack", "l1": "L1FMNAttack"}
+PASSES = ("gradient", "forward")
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,14 @@ def test_pgd_breaks_what_is_within_reach_and_goes_on(subject: Subject, tmp_path:
     assert read_journal(journal.path).rows == journal.rows
 
 
-@pytest.mark.parametrize("norm", NORMS)
+# Two elsewhere: our search in l1 takes so many steps that foolbox converges in fewer.
+@pytest.mark.parametrize(
+    ("norm", "multiple"), [(norm, 0.2 if norm == "l1" else 2) for norm in SMALLEST_NORMS]
+)
 def test_foolbox_gets_a_multiple_of_what_our_search_took(
-    subject: Subject, tmp_path: Path, norm: Norm
+    subject: Subject, tmp_path: Path, norm: Norm, multiple: float
 ) -> None:
-    ours, theirs = measure_smallest(subject, tmp_path, norm=norm, images=3, multiple=2)
+    ours, theirs = measure_smallest(subject, tmp_path, norm=norm, images=3, multiple=multiple)
 
     exact = smallest_eps(pixels(subject, ours.rows), norm)
     confirmed = np.asarray([row["confirmed"] for row in ours.rows])
@@ -71,10 +76,11 @@ def test_foolbox_gets_a_multiple_of_what_our_search_took(
     assert np.all((reported >= exact * (1 - 1e-4)) & (reported <= 1.05 * exact))
     # Of this model, torch and NumPy give the same logits but for rounding.
     assert np.allclose(confirmed, reported, rtol=1e-3)
-    assert theirs.settings["steps"] == math.ceil(2 * fmean(row["gradient_evaluations"] for row in ours.rows))
-    fmn = np.asarray([row["LInfFMNAttack" if norm == "linf" else "L2FMNAttack"] for row in theirs.rows])
+    gradients, forwards = (fmean(row[f"{kind}_evaluations"] for row in ours.rows) for kind in PASSES)
+    assert theirs.settings["steps"] == math.ceil(multiple * (gradients + forwards / 3))
+    fmn = np.asarray([row[FMN[norm]] for row in theirs.rows])
     assert np.all((fmn >= exact * (1 - 1e-4)) & (fmn <= 1.02 * exact))
-    more = measure_smallest(subject, tmp_path, norm=norm, images=4, multiple=2)
+    more = measure_smallest(subject, tmp_path, norm=norm, images=4, multiple=multiple)
     assert [len(journal.rows) for journal in more] == [4, 4]
     assert more[1].settings["steps"] == theirs.settings["steps"]
     with pytest.raises(JournalError, match="was measured with multiple"):

@@ -76,7 +76,13 @@ def _searches(
     found: list[tuple[float | None, float | None]], best: list[float | None]
 ) -> tuple[Journal, Journal]:
     ours = [
-        {"image": place, "flipped": flipped, "confirmed": confirmed, "gradient_evaluations": 100 + 20 * place}
+        {
+            "image": place,
+            "flipped": flipped,
+            "confirmed": confirmed,
+            "gradient_evaluations": 100 + 20 * place,
+            "forward_evaluations": 30 * place,
+        }
         for place, (flipped, confirmed) in enumerate(found)
     ]
     theirs = [{"image": place, "A": size, "B": 9.0} for place, size in enumerate(best)]
@@ -88,7 +94,7 @@ def _searches(
 def test_the_smallest_eps_are_compared_image_by_image() -> None:
     found = compare(*_searches([(1.0, 1.0), (2.0, 2.2), (3.0, None)], [2.0, 2.0, None]))
     assert (found.n, found.found, found.confirmed) == (3, 3, 1)
-    assert found.evaluations == 120
+    assert (found.gradients, found.forwards) == (120, 30)
     # What torch does not confirm counts as not found; the best of two attacks is that of either.
     assert (found.ours, found.theirs) == (2.2, 2.0)
     assert found.ratio == pytest.approx(1.1)
@@ -139,7 +145,7 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     assert "| probe: last | 66.7% |" in page
     assert "| autoattack: last | 33.3% |" in page
     assert "| probe | 0 | 1 | +33.3 ± 27.2 | NO |" in page
-    assert page.count("Not measured yet.") == 2
+    assert page.count("Not measured yet.") == 3
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:

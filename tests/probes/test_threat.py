@@ -8,16 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.ball import distances, inside, norms
-from probes.threat import L1, L2, Linf, Norm, Threat, admissible, diameter, dual_norm, threat_named
+from probes.threat import L1, L2, Linf, Norm, Threat, admissible, diameter, threat_named
 from tests.probes.models import Convert
 
 THREATS: list[Threat] = [Linf(), L2(), L1()]
 NORMS: list[Norm] = ["linf", "l2", "l1"]
+DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": np.inf}
+"""The order of the norm that says how fast a gradient lets a function climb per unit of each."""
 
 
 def deltas(seed: int, scale: float = 1.0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     return generator.normal(scale=scale, size=(4, 3, 5, 5)).astype(np.float32)
+
+
+def steepest(gradient: object, threat: Threat) -> np.ndarray:
+    return np.linalg.norm(np.asarray(gradient).reshape(4, -1), ord=DUAL[threat.norm], axis=1)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
@@ -37,15 +43,15 @@ def test_no_move_of_the_same_norm_climbs_faster_than_the_step(convert: Convert, 
     step = threat.step(gradient, length)
     np.testing.assert_allclose(np.asarray(threat.size(step)), 0.3, rtol=1e-5)
     climbed = np.sum(np.asarray(step) * np.asarray(gradient), axis=(1, 2, 3))
-    best = [0.3 * dual_norm(gradient[row], threat.norm) for row in range(4)]
+    best = 0.3 * steepest(gradient, threat)
     np.testing.assert_allclose(climbed, best, rtol=1e-5)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
 def test_the_dual_size_is_the_dual_norm(convert: Convert, threat: Threat) -> None:
     gradient = convert(deltas(1))
-    best = [dual_norm(gradient[row], threat.norm) for row in range(4)]
-    np.testing.assert_allclose(np.asarray(threat.dual_size(gradient)), best, rtol=1e-5)
+    sizes = np.asarray(threat.dual_size(gradient))
+    np.testing.assert_allclose(sizes, steepest(gradient, threat), rtol=1e-5)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)

@@ -78,7 +78,7 @@ def test_passes_are_those_that_an_update_makes(arm: str, monkeypatch: pytest.Mon
     context = make_context(network, run.recipe.attack, count=count)
     objective = build_objective(run.recipe.objective, context)
     if isinstance(objective, CleadStatic):
-        monkeypatch.setattr(objective, "_adversarial", _Stored())
+        monkeypatch.setattr(objective, "adversarial", _Stored())
     settings = run.recipe.optimiser.model_copy(update={"batch_size": count})
     phase = Phase("optimiser", settings, objective, network, steps=1, processes=Processes())
     for number in range(objective.replays):

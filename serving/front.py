@@ -188,7 +188,7 @@ class Front:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    # No secret, so not from the system, which takes fifty times as long.
+    # No secret, so not asked of the system, during which other threads take the interpreter.
     return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 

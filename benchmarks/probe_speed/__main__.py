@@ -8,20 +8,25 @@ import tempfile
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 from torch import Tensor
 
-from benchmarks.agreement.libraries import library_attacks
+from benchmarks.agreement.libraries import LIBRARIES, library_attacks
 from benchmarks.figures_file import write_figures
 from benchmarks.probe_speed import pgd, smallest_eps
+from benchmarks.probe_speed.page import write_page
 from benchmarks.probe_speed.subjects import BUNDLED, EPS, RESNET, Subject, bundled, resnet18
 from benchmarks.timing import CLOCKS, add_options, check_options, interleaved
 from engines.load import EngineOptions, load_engine
 from training.data.sources import open_images
 
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = Path(__file__).with_name("results")
 SMALL = 8
 """Batches below take so little time that each round repeats them."""
 
@@ -29,7 +34,7 @@ SMALL = 8
 def main() -> None:
     """Measure, print a table as it grows, and write it as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probe_speed", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder that holds CIFAR-10, or gets it")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds CIFAR-10, or gets it")
     parser.add_argument("--models", nargs="+", choices=(BUNDLED, RESNET), default=[BUNDLED, RESNET])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images attacked at once")
     parser.add_argument("--steps", type=int, default=20, help="steps of PGD")
@@ -41,12 +46,18 @@ def main() -> None:
         metavar="N",
         help="compare the smallest eps of N images (0: skip)",
     )
+    parser.add_argument("--page", action="store_true", help="only write the page from the results")
     add_options(parser)
     arguments = parser.parse_args()
+    if arguments.page:
+        write_page(RESULTS, REPOSITORY / "docs")
+        return
     check_options(arguments, parser)
+    if arguments.data_dir is None:
+        parser.error("--data-dir is needed to attack images")
     report: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("threads", "rounds", "steps", "clock")
-    } | {"pgd": [], "smallest_eps": []}
+    } | {"libraries": _versions(), "pgd": [], "smallest_eps": []}
     with tempfile.TemporaryDirectory() as folder:
         subjects = {BUNDLED: bundled()}
         if RESNET in arguments.models:
@@ -55,6 +66,11 @@ def main() -> None:
         for name in arguments.models:
             _measure(subjects[name], arguments, report)
     write_figures(arguments, report)
+
+
+def _versions() -> dict[str, str]:
+    engines = {"ONNX Runtime": onnxruntime.__version__, "torch": torch.__version__}
+    return engines | {name: version(distribution) for name, distribution in LIBRARIES.items()}
 
 
 def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, Any]) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import accumulate, chain, repeat
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.probe_speed import pgd
+from benchmarks.probe_speed.page import write_page
 from benchmarks.probe_speed.smallest_eps import STEP_COUNTS, compare, enough_steps, geometric_mean
 from benchmarks.probe_speed.subjects import Subject, bundled
 from benchmarks.timing import Times, interleaved
 from engines.load import EngineOptions, load_engine
 from probes.arrays import Array
 from probes.classifier import Classifier, Gradient
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Counted:
@@ -117,3 +122,52 @@ def test_ours_and_the_bare_calls_ask_for_as_many_gradients(subject: Subject, ima
             counts[name] = counted.gradients
     assert counts[pgd.OURS] == counts[pgd.BARE] == 5 * len(images)
     assert counts[pgd.EARLY] == len(images)
+
+
+def test_the_page_is_that_of_the_results(tmp_path: Path) -> None:
+    write_page(REPOSITORY / "benchmarks" / "probe_speed" / "results", tmp_path)
+    page = (tmp_path / "probe_speed.md").read_text(encoding="utf-8")
+    assert page == (REPOSITORY / "docs" / "probe_speed.md").read_text(encoding="utf-8")
+
+
+def test_without_results_the_page_states_no_figure(tmp_path: Path) -> None:
+    write_page(tmp_path / "none", tmp_path)
+    page = (tmp_path / "probe_speed.md").read_text(encoding="utf-8")
+    assert "Not measured in this version" in page and "|" not in page
+
+
+def test_the_page_states_the_fastest_library_and_what_was_not_reached(tmp_path: Path) -> None:
+    seconds = {pgd.OURS: 0.1, pgd.EARLY: 0.05, pgd.BARE: 0.08, "torchattacks": 0.3, "foolbox": 0.2}
+    searched = {"images": 20, "our_eps": 0.01, "our_seconds": 0.5, "fmn_eps": 0.02, "fmn_seconds": 2.5}
+    report = {
+        "steps": 20,
+        "rounds": 5,
+        "clock": "wall",
+        "libraries": {"torch": "2.15.0", "foolbox": "3.3.4"},
+        "provenance": {"cpu": "AMD EPYC", "cores": 2, "threads": 2, "commit": "0123456789"},
+        "pgd": [
+            {
+                "model": "resnet18",
+                "images": 64,
+                "torch_format": "channels_last",
+                "seconds": seconds,
+                "times_ours": {name: value / 0.1 for name, value in seconds.items()},
+                "fastest_library": 2.0,
+                "loop_overhead": 0.25,
+            }
+        ],
+        "smallest_eps": [
+            searched | {"way": "probe", "fmn_steps": None, "ratio": None},
+            searched | {"way": "fmn, 20 steps", "fmn_steps": 75, "ratio": 5.0},
+        ],
+    }
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "cpu.json").write_text(json.dumps(report), encoding="utf-8")
+    write_page(results, tmp_path)
+    page = (tmp_path / "probe_speed.md").read_text(encoding="utf-8")
+
+    assert "| resnet18 | 64 | 100.0 | foolbox (channels_last) | 200.0 | 2.00 | 4.00 | +25.0% |" in page
+    assert "| probe | 0.01000 | 500.0 | settled | 0.02000 | 2,500.0 | - |" in page
+    assert "| fmn, 20 steps | 0.01000 | 500.0 | 75 | 0.02000 | 2,500.0 | 5.00 |" in page
+    assert "On AMD EPYC, 2 cores, 2 threads, commit 0123456: wall time, torch 2.15.0, foolbox 3.3.4." in page

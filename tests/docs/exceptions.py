@@ -114,6 +114,10 @@ NOT_RUN: Mapping[str, NotRun] = MappingProxyType(
         "--json benchmarks/training_speed/results/NAME.json": NotRun(
             because="trains for hours", check=checks.benchmark_has_the_options
         ),
+        ".venv/test/bin/python -m benchmarks.probe_speed --data-dir DIR "
+        "--json benchmarks/probe_speed/results/NAME.json": NotRun(
+            because="attacks for many minutes", check=checks.benchmark_has_the_options
+        ),
         ".venv/test/bin/python -m benchmarks.faults IMAGE.png --fuzz 20 "
         "--json benchmarks/faults/results.json": NotRun(
             because="does harm to servers for minutes", check=checks.benchmark_has_the_options

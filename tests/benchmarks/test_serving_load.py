@@ -166,7 +166,7 @@ def test_the_page_compares_with_as_many_workers_and_connections(tmp_path: Path) 
     results = tmp_path / "results"
     results.mkdir()
     figures = [one(OURS, 900.0, 5.0), one(STOCK, 300.0, 50.0), one(BARE, 1000.0, 4.0)]
-    figures.append({"round": 0, "server": "ceiling", "workers": 2, "ceiling": 1500.0})
+    figures.append({"round": 0, "server": "ceiling", "workers": 2, "loads": [], "ceiling": 1500.0})
     (results / "tiny.json").write_text(json.dumps({"measured": figures}), encoding="utf-8")
     write_page(results, tmp_path)
     assert "| 2 | 16 | 3.0 | 0.90 | 0.60 | 0.10 | 1.11 |" in (tmp_path / "performance.md").read_text("utf-8")

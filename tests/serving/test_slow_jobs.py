@@ -106,9 +106,24 @@ def test_while_one_thread_decodes_a_slow_one_the_other_takes_what_is_not() -> No
     jobs.wait_for("gate")
     second, quick = jobs.submit("slow 2", slow=True), jobs.submit("quick")
     jobs.release("gate")
-    _all(second, quick)
-    assert jobs.begun[2:] == ["quick", "slow 2"]
+    _all(quick)
     jobs.release("slow 1")
+    _all(second)
+    assert jobs.begun[2:] == ["quick", "slow 2"]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_slow_ones_leave_a_thread_for_what_comes_later(threads: int) -> None:
+    jobs = Jobs(threads=threads)
+    slow = [jobs.submit(f"slow {number}", held=True, slow=True) for number in range(threads)]
+    for number in range(threads - 1):
+        jobs.wait_for(f"slow {number}")
+    for name in ("quick", "later"):
+        _all(jobs.submit(name))
+    for number in range(threads):
+        jobs.release(f"slow {number}")
+    _all(*slow)
+    assert jobs.begun.index("later") < jobs.begun.index(f"slow {threads - 1}")
 
 
 def test_heavy_ones_take_turns_and_hold_no_thread_meanwhile() -> None:

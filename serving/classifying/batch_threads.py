@@ -23,8 +23,8 @@ class BatchThreads:
     """Threads that take what waits, as far as it is quickly decoded, and compute it as one batch.
 
     While one thread decodes what is slow, the others prefer what is not, and so does that thread once it has
-    done. Where there are several, one is always left for what is not: a slow one holds up nothing but the next
-    slow one. Heavy ones take turns. Those that wait for theirs hold no thread, and can be cancelled. Else
+    done. Where there are several, one is always left for what is not: a slow one holds up nothing but the
+    next slow one. Heavy ones take turns. Who waits for a turn holds no thread, and can be cancelled. Else
     nobody overtakes.
 
     Args:

@@ -10,9 +10,9 @@ from prometheus_client import Counter
 
 from serving.observing.request_log import LOGGER
 
-REASONS = ("full", "wait", "uploads", "bytes", "caller")
-"""Why: all places are taken, the wait would be too long, too many bodies are on their way, they take too much
-memory, or one caller takes too much of either.
+REASONS = ("full", "wait", "slow", "uploads", "bytes", "caller")
+"""Why: all places are taken, the wait would be too long, or it would be behind other large images; too many
+bodies are on their way, they take too much memory, or one caller takes too much of either.
 """
 EVERY_S = 1.0
 _LOG = logging.getLogger(LOGGER)

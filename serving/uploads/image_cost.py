@@ -35,6 +35,9 @@ class Cost(NamedTuple):
     heavy: bool
 
 
+QUICK = Cost(slow=False, heavy=False)
+
+
 class _Pixels(NamedTuple):
     """Pixels that a decoder passes over, and those that it holds at once."""
 

@@ -168,6 +168,32 @@ def test_who_waits_for_a_turn_past_the_deadline_is_told_so_and_never_decoded() -
     assert jobs.begun == ["heavy", "next"]
 
 
+def test_however_many_large_images_wait_a_small_one_is_answered(models_dir: Path) -> None:
+    jobs = Jobs(threads=2)
+
+    async def scenario() -> None:
+        settings = Settings(models_dir=models_dir, probe=False, classify_queue=38)
+        async with started(settings) as (front, runtime), asking(front) as client, asyncio.timeout(60):
+            jobs.threads = cast(BatchThreads, runtime.classify_lane._workers)
+            gate = jobs.submit("gate", held=True, slow=True)
+            jobs.wait_for("gate")
+            large = [
+                asyncio.create_task(client.post("/classify", content=pictures.bomb(1000))) for _ in range(30)
+            ]
+            answers = asyncio.as_completed(large)
+            # All but half of the forty places.
+            for reply in [await next(answers) for _ in range(10)]:
+                assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+            labels = {"lane": "classify", "reason": "slow"}
+            assert runtime.metrics.registry.get_sample_value("clead_shed_total", labels) == 10
+            assert (await client.post("/classify", content=pictures.bomb(300))).status_code == 200
+            jobs.release("gate")
+            assert {(await reply).status_code for reply in answers} == {200}
+            assert gate.done()
+
+    asyncio.run(scenario())
+
+
 def test_the_route_says_what_an_upload_costs(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     costs: list[tuple[bool, bool]] = []
     submit = BatchThreads.submit

@@ -29,7 +29,7 @@ from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
 from serving.observing.log_writer import LogWriter
 from serving.observing.metrics import Metrics, forget_dead_workers
-from serving.observing.refusal_log import counted_refusals
+from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import FLUSH_S, LOGGER, configure_logging
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
@@ -56,6 +56,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self._refusals: list[RefusalLog] = []
         self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc)
         self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
         self.registry = ModelRegistry(
@@ -116,6 +117,8 @@ class Runtime:
         if self.tracing is not None:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
+        for refusals in self._refusals:
+            refusals.say()
         await asyncio.to_thread(self.log.flush, FLUSH_S)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
@@ -194,13 +197,15 @@ class Runtime:
     def _lane(
         self, name: str, workers: Workers[Job], *, places: int, wait_ms: float, deadline_ms: int
     ) -> Lane[Job]:
+        refusals = RefusalLog(name, self.metrics.shed)
+        self._refusals.append(refusals)
         return Lane(
             name,
             workers,
             places=places,
             longest_wait_s=wait_ms / 1000,
             longest_retry_s=deadline_ms / 1000,
-            refused=counted_refusals(name, self.metrics.shed),
+            refused=refusals.refused,
             on_change=self.metrics.occupied.labels(lane=name).set,
         )
 

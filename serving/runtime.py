@@ -27,7 +27,7 @@ from serving.models.follower import Follower
 from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
-from serving.observing.log_writer import LogWriter
+from serving.observing.log_writer import MOST_PROMISED, LogWriter
 from serving.observing.metrics import Metrics, forget_dead_workers
 from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import FLUSH_S, LOGGER, configure_logging
@@ -57,7 +57,9 @@ class Runtime:
         self.settings = settings
         self.metrics = Metrics()
         self._refusals: list[RefusalLog] = []
-        self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc)
+        # A probe has its place already while its body is on its way.
+        most_promised = MOST_PROMISED + settings.per_worker(settings.uploads, at_least=1)
+        self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc, most_promised=most_promised)
         self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
         self.registry = ModelRegistry(
             settings,

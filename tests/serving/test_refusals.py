@@ -109,8 +109,9 @@ def test_many_refusals_in_a_second_are_held_back() -> None:
     assert pace.hold_s() == HOLD_S
 
 
+@pytest.mark.parametrize(("path", "code"), [("/classify", "overloaded"), ("/probe", "not_recorded")])
 def test_a_refusal_that_is_held_back_is_told_all_the_same(
-    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, path: str, code: str
 ) -> None:
     slept: list[float] = []
 
@@ -120,10 +121,12 @@ def test_a_refusal_that_is_held_back_is_told_all_the_same(
     async def scenario() -> None:
         async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
             places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
+            while runtime.log.promise():
+                pass
             runtime.refusal_pace = RefusalPace(clock=lambda: 0.0)
             monkeypatch.setattr("serving.front.asyncio", types.SimpleNamespace(sleep=sleep))
-            replies = [await client.post("/classify", content=b"?") for _ in range(AT_ONCE + 3)]
-            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "overloaded")}
+            replies = [await client.post(path, content=b"?") for _ in range(AT_ONCE + 3)]
+            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, code)}
             for place in places:
                 with place:
                     pass

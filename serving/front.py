@@ -65,9 +65,6 @@ class Front:
         begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        open_record(scope, self.runtime.log)
-        if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
-            self.runtime.tracing.begin(scope)
         added = [(b"x-request-id", request_id.encode())]
         if self.runtime.drain.begun:
             # The client connects anew, to a server that stays.
@@ -82,9 +79,12 @@ class Front:
                 message.setdefault("headers", []).extend(added)
             await send(message)
 
-        # First, so that whoever is refused counts for what was asked for.
-        handler = scope.get("endpoint") or self.application.find(scope)
         try:
+            open_record(scope, self.runtime.log)
+            if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
+                self.runtime.tracing.begin(scope)
+            # Before it may be refused, so that it counts for what was asked for.
+            handler = scope.get("endpoint") or self.application.find(scope)
             held = self._admit(scope, headers, added)
             admitted = True
             if held is not None:

@@ -30,6 +30,8 @@ from serving.web_socket import as_http
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
+HELD_BACK = frozenset({"overloaded", "not_recorded"})
+"""Refusals that come by the thousand and are asked again at once: told later where there are very many."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG = logging.getLogger(LOGGER)
 
@@ -63,9 +65,6 @@ class Front:
         begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        open_record(scope, self.runtime.log)
-        if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
-            self.runtime.tracing.begin(scope)
         added = [(b"x-request-id", request_id.encode())]
         if self.runtime.drain.begun:
             # The client connects anew, to a server that stays.
@@ -80,9 +79,12 @@ class Front:
                 message.setdefault("headers", []).extend(added)
             await send(message)
 
-        # First, so that whoever is refused counts for what was asked for.
-        handler = scope.get("endpoint") or self.application.find(scope)
         try:
+            open_record(scope, self.runtime.log)
+            if self.runtime.tracing is not None and scope["path"] not in QUIET_PATHS:
+                self.runtime.tracing.begin(scope)
+            # Before it may be refused, so that it counts for what was asked for.
+            handler = scope.get("endpoint") or self.application.find(scope)
             held = self._admit(scope, headers, added)
             admitted = True
             if held is not None:
@@ -100,7 +102,9 @@ class Front:
             if not admitted:
                 self.runtime.metrics.refused.labels(code=problem.code).inc()
             shed = problem.code == "overloaded"
-            if shed and (hold := self.runtime.refusal_pace.hold_s()):
+            if problem.code in HELD_BACK and (hold := self.runtime.refusal_pace.hold_s()):
+                # Before, for until then it takes a place in the log that another probe may need.
+                write_record(scope, status=problem.status, seconds=time.perf_counter() - begun)
                 await asyncio.sleep(hold)
             if not status:
                 # A request that has come as far as a model is told which one, also when it failed.

@@ -16,8 +16,10 @@ from serving.problems import Problem, deadline_exceeded
 T = TypeVar("T")
 Job = TypeVar("Job", contravariant=True)
 _SMOOTHING = 0.2
-SHORT_QUEUE = 64
-"""So many jobs are admitted whatever is known of the time they take: it may be that of larger ones."""
+SHORT_QUEUE, SHORT_SLOW_QUEUE = 64, 16
+"""So many jobs, and slow ones, are admitted whatever is known of the time they take: it may be that of larger
+ones.
+"""
 
 
 class Workers(Protocol[Job]):
@@ -57,17 +59,46 @@ class JobThreads:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class _Queue:
+    """Jobs that wait or are computed, and what is known of the time they take."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.jobs = 0
+        self._clock = clock
+        self._seconds_per_job: float | None = None
+
+    def ahead_s(self) -> float:
+        """How long one more would wait for those that are there."""
+        return self.jobs * (self._seconds_per_job or 0.0)
+
+    def begin(self) -> Callable[[], None]:
+        """Counts a job from now on; what is returned is to be called at its end."""
+        self.jobs += 1
+        begun, before = self._clock(), self.jobs
+
+        def ended() -> None:
+            self.jobs -= 1
+            # However many are computed at once: those that came before this one took as long as it has.
+            seconds, known = (self._clock() - begun) / before, self._seconds_per_job
+            self._seconds_per_job = seconds if known is None else known + _SMOOTHING * (seconds - known)
+
+        return ended
+
+
 class Lane(Generic[Job]):
     """Counts places, and hands jobs to its workers. Used from one event loop.
+
+    Slow jobs, which the workers compute beside the others, have a queue and an estimate of their own, and at
+    most half of the places: however many there are, the others find room.
 
     Args:
         name: what the lane is for; names metrics.
         workers: what computes.
         places: jobs that may be admitted at the same time, those that are computed and those that wait.
         longest_wait_s: behind SHORT_QUEUE others, a job that would wait longer is refused as well, by what
-            the latest ones have taken.
+            the latest ones have taken; a slow one behind SHORT_SLOW_QUEUE others that are slow.
         longest_retry_s: nobody is told to come back later: the deadlines have emptied the lane by then.
-        refused: called with the reason, `full` or `wait`, whenever a job is refused.
+        refused: called with the reason, `full`, `wait` or `slow`, whenever a job is refused.
         on_change: called with the number of places taken whenever it changes.
         clock: seconds.
     """
@@ -95,9 +126,8 @@ class Lane(Generic[Job]):
         self._longest_wait_s = longest_wait_s
         self._longest_retry_s = longest_retry_s
         self._on_change = on_change
-        self._clock = clock
-        self._computing = 0
-        self._seconds_per_job: float | None = None
+        self._quick, self._slow = _Queue(clock), _Queue(clock)
+        self._most_slow = max(1, places // 2)
 
     def admit(self) -> Place[Job]:
         """Takes a place in the lane, to be used as a context manager, for a job that is there: a closed lane
@@ -121,19 +151,27 @@ class Lane(Generic[Job]):
         self._check_places()
 
     def _check_places(self) -> None:
-        ahead_s = self._computing * (self._seconds_per_job or 0.0)
+        jobs, ahead_s = self._quick.jobs, self._quick.ahead_s()
         if self.admitted >= self.capacity:
-            reason, detail = "full", f"all {self.capacity} places for {self.name} requests are taken"
-        elif self._computing >= SHORT_QUEUE and ahead_s > self._longest_wait_s:
-            reason, detail = (
-                "wait",
-                f"{self._computing} {self.name} requests wait, which takes over {self._longest_wait_s:g} s",
+            raise self._refusal(
+                "full", f"all {self.capacity} places for {self.name} requests are taken", ahead_s
             )
-        else:
-            return
+        if jobs >= SHORT_QUEUE and ahead_s > self._longest_wait_s:
+            waiting = f"{jobs} {self.name} requests wait, which takes over {self._longest_wait_s:g} s"
+            raise self._refusal("wait", waiting, ahead_s)
+
+    def _check_slow(self) -> None:
+        jobs, ahead_s = self._slow.jobs, self._slow.ahead_s()
+        if jobs >= self._most_slow or (jobs >= SHORT_SLOW_QUEUE and ahead_s > self._longest_wait_s):
+            waiting = (
+                f"{jobs} {self.name} requests with large images wait, and smaller ones are let past them"
+            )
+            raise self._refusal("slow", waiting, ahead_s)
+
+    def _refusal(self, reason: str, detail: str, ahead_s: float) -> Problem:
         self.refused(reason)
         wait = max(1, math.ceil(min(ahead_s, self._longest_retry_s)))
-        raise Problem("overloaded", f"{detail}: try again in {wait} s", headers={"Retry-After": str(wait)})
+        return Problem("overloaded", f"{detail}: try again in {wait} s", headers={"Retry-After": str(wait)})
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""
@@ -144,11 +182,17 @@ class Lane(Generic[Job]):
         self.admitted += change
         self._on_change(self.admitted)
 
-    def submit(self, job: Job, on_end: Callable[[], None]) -> Future[Any]:
-        """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended."""
+    def submit(self, job: Job, on_end: Callable[[], None], *, slow: bool) -> Future[Any]:
+        """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended.
+
+        Raises:
+            Problem: overloaded, when too many slow ones wait.
+        """
         loop = asyncio.get_running_loop()
+        if slow:
+            self._check_slow()
         future = self._workers.submit(job)
-        ended = self.begin()
+        ended = (self._slow if slow else self._quick).begin()
 
         def end() -> None:
             ended()
@@ -163,17 +207,8 @@ class Lane(Generic[Job]):
         return future
 
     def begin(self) -> Callable[[], None]:
-        """Counts a job that waits or is computed from now on; what is returned is to be called at its end."""
-        self._computing += 1
-        begun, before = self._clock(), self._computing
-
-        def ended() -> None:
-            self._computing -= 1
-            # However many are computed at once: those that came before this one took as long as it has.
-            seconds, known = (self._clock() - begun) / before, self._seconds_per_job
-            self._seconds_per_job = seconds if known is None else known + _SMOOTHING * (seconds - known)
-
-        return ended
+        """Counts a job computed elsewhere from now on; what is returned is to be called at its end."""
+        return self._quick.begin()
 
 
 class Place(Generic[Job]):
@@ -196,13 +231,17 @@ class Place(Generic[Job]):
         """Holds the place for one more `with` block: for answers still being sent after the handler ended."""
         self._held += 1
 
-    async def run(self, job: Job, *, deadline_s: float) -> Any:
+    async def run(self, job: Job, *, deadline_s: float, slow: bool = False) -> Any:
         """What the workers make of `job`.
+
+        Args:
+            slow: whether the workers let others past it.
 
         Raises:
             Problem: deadline_exceeded when it is not there in time; a job that has not begun is dropped.
+                overloaded, with Retry-After, when it is slow and too many of them wait.
         """
-        future = self._lane.submit(job, self._release)
+        future = self._lane.submit(job, self._release, slow=slow)
         self._held += 1
         try:
             async with asyncio.timeout(deadline_s):

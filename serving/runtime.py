@@ -27,9 +27,9 @@ from serving.models.follower import Follower
 from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
-from serving.observing.log_writer import LogWriter
+from serving.observing.log_writer import MOST_PROMISED, LogWriter
 from serving.observing.metrics import Metrics, forget_dead_workers
-from serving.observing.refusal_log import counted_refusals
+from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import FLUSH_S, LOGGER, configure_logging
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
@@ -56,7 +56,10 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc)
+        self._refusals: list[RefusalLog] = []
+        # A probe has its place already while its body is on its way.
+        most_promised = MOST_PROMISED + settings.per_worker(settings.uploads, at_least=1)
+        self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc, most_promised=most_promised)
         self.access = load_access(settings, on_fault=self.metrics.keys_file_fault.set)
         self.registry = ModelRegistry(
             settings,
@@ -116,6 +119,8 @@ class Runtime:
         if self.tracing is not None:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
+        for refusals in self._refusals:
+            refusals.say()
         await asyncio.to_thread(self.log.flush, FLUSH_S)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
@@ -194,13 +199,15 @@ class Runtime:
     def _lane(
         self, name: str, workers: Workers[Job], *, places: int, wait_ms: float, deadline_ms: int
     ) -> Lane[Job]:
+        refusals = RefusalLog(name, self.metrics.shed)
+        self._refusals.append(refusals)
         return Lane(
             name,
             workers,
             places=places,
             longest_wait_s=wait_ms / 1000,
             longest_retry_s=deadline_ms / 1000,
-            refused=counted_refusals(name, self.metrics.shed),
+            refused=refusals.refused,
             on_change=self.metrics.occupied.labels(lane=name).set,
         )
 

@@ -190,8 +190,13 @@ def _network_of(host: str) -> str:
         address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
         return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    # How a socket for both families names a client of IPv4.
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
     # Whoever has one address of IPv6 has the whole network of it.
-    return host if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _presented(headers: Headers) -> str:

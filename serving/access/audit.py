@@ -64,16 +64,16 @@ def check_on_record(scope: Scope) -> None:
     if scope["state"].get("audit", True) is None:
         raise Problem(
             "not_recorded",
-            "nobody reads this server's log, so probes cannot be put on record: tell the operator, and try "
-            "again later",
+            "the log has no place left for a line about this probe: too many probes are on their way at "
+            "once, or nobody reads the log; try again in 5 s, and tell the operator if it lasts",
             headers={"Retry-After": "5"},
         )
 
 
 def write_record(scope: Scope, *, status: int, seconds: float) -> None:
-    """Writes the audit line of a request that has a record; called once, however the request ended."""
+    """Writes the audit line of a request that has a record, and once only; to be called however it ended."""
     state = scope["state"]
-    record: ProbeRecord | None = state.get("audit")
+    record: ProbeRecord | None = state.pop("audit", None)
     if record is None:
         return
     key, client = state.get("key"), scope.get("client")

@@ -23,8 +23,9 @@ class BatchThreads:
     """Threads that take what waits, as far as it is quickly decoded, and compute it as one batch.
 
     While one thread decodes what is slow, the others prefer what is not, and so does that thread once it has
-    done: a slow one holds up nothing but the next slow one. Heavy ones take turns; those that wait for theirs
-    hold no thread, and can be cancelled. Else nobody overtakes.
+    done. Where there are several, one is always left for what is not: a slow one holds up nothing but the
+    next slow one. Heavy ones take turns. Who waits for a turn holds no thread, and can be cancelled. Else
+    nobody overtakes.
 
     Args:
         name: of the threads.
@@ -158,7 +159,12 @@ class BatchThreads:
         return next((one for one in self._waiting if not one.job.slow), None)
 
     def _oldest(self) -> _Waiting | None:
-        return next((one for one in self._waiting if not (one.job.heavy and self._heavy)), None)
+        return next((one for one in self._waiting if self._has_its_turn(one.job)), None)
+
+    def _has_its_turn(self, job: Classification[Any]) -> bool:
+        if job.slow and self._slow >= max(1, self._count - 1):
+            return False
+        return not (job.heavy and self._heavy)
 
     def _taken(self, one: _Waiting) -> bool:
         """Takes a job from those that wait; False if it has been cancelled."""

@@ -49,5 +49,6 @@ async def classify_in_time(
             pass
         finally:
             ended()
-    answer: T = await place.run(classification, deadline_s=max(0.0, deadline - time.monotonic()))
+    left_s = max(0.0, deadline - time.monotonic())
+    answer: T = await place.run(classification, deadline_s=left_s, slow=classification.slow)
     return answer

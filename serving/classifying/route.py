@@ -15,7 +15,7 @@ from serving.models.model import Model
 from serving.parameters import classify_parameters
 from serving.runtime import runtime_of
 from serving.uploads.body import read_upload
-from serving.uploads.image_cost import decoding_cost
+from serving.uploads.image_cost import QUICK, decoding_cost
 from serving.uploads.images import open_quick_image
 from serving.uploads.png import png_data_url
 
@@ -46,7 +46,8 @@ async def classify(request: Request) -> Response:
                     seen.extend(prepared)
                 return prepared
 
-            cost = decoding_cost(upload.images, shorter_side=model.bundle.manifest.input.resize)
+            side = model.bundle.manifest.input.resize
+            cost = decoding_cost(upload.images, shorter_side=side) if quick is None else QUICK
             return Classification(
                 model=model,
                 images=images,

@@ -19,8 +19,8 @@ from serving.settings import Settings
 
 RESOLVED_FOR_S = 1.0
 MOST_RETRY_S = 300.0
-"""An engine that does not start is tried again after `RETRY_S`. Where another version answers meanwhile, the
-time doubles with each trial until it is this long."""
+"""An engine that does not start, or cannot be probed, is tried again after `RETRY_S`. Where another version
+answers meanwhile, the time doubles with each trial until it is this long."""
 T = TypeVar("T")
 _LOG = logging.getLogger(LOGGER)
 
@@ -148,9 +148,10 @@ class ModelRegistry:
             # Whatever happens to the files of the model in use, it is not replaced by an older one.
             if self._bundles.at_rest(ref):
                 try:
-                    sha256 = self._bundles.get(ref).sha256
+                    bundle = self._bundles.get(ref)
+                    self._check_not_refused(bundle)
                     model = self.in_memory().get(ref)
-                    if model is None or model.bundle.sha256 != sha256:
+                    if model is None or model.bundle.sha256 != bundle.sha256:
                         with self._loading:
                             model = self._load(ref)
                     elif ref == current:
@@ -186,6 +187,7 @@ class ModelRegistry:
         with self._lock:
             self._models[ref] = model
             self._models.move_to_end(ref)
+            self._failed.pop(ref, None)
             if current:
                 self._current[model.bundle.manifest.name] = ref
             default = self._default or ""
@@ -215,20 +217,23 @@ class ModelRegistry:
 
     def _load(self, ref: str) -> Model:
         bundle = self._bundles.get(ref)
-        sha256, _, refusal = self._failed.get(ref, ("", 0.0, None))
-        if refusal is not None and refusal.lasts and sha256 == bundle.sha256:
-            raise refusal.problem()
+        self._check_not_refused(bundle)
         try:
             engine = self._load_engine(bundle)
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             warm_up(model, with_gradient=False)
         except EngineError as error:
             raise self._fail(bundle, self._bundles.without_path(error)) from error
-        self._failed.pop(ref, None)
         return model
 
+    def _check_not_refused(self, bundle: Bundle) -> None:
+        """Raises the Problem that the bundle failed with, while it is too early to try again."""
+        sha256, _, refusal = self._failed.get(_ref(bundle), ("", 0.0, None))
+        if refusal is not None and refusal.lasts and sha256 == bundle.sha256:
+            raise refusal.problem()
+
     def _fail(self, bundle: Bundle, detail: str) -> Problem:
-        """Remembers that no engine starts for the bundle."""
+        """Remembers that no engine starts for the bundle, or none that probes."""
         ref = _ref(bundle)
         sha256, waited_s, _ = self._failed.get(ref, ("", 0.0, None))
         again = sha256 == bundle.sha256 and bundle.manifest.name in self._current

@@ -1,12 +1,16 @@
-"""Lines to standard error, written by a thread: a reader of the log who stops reading stops nothing else."""
+"""Lines to standard error, written by a thread: a reader of the log who stops reading stops nothing else, and
+a disk that is full loses no line that was promised.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 _STANDARD_ERROR = 2
 GATHERING_S = 0.05
@@ -14,16 +18,25 @@ MOST_LINES = 10_000
 """Lines that may wait; more are dropped and counted."""
 MOST_PROMISED = 1_000
 """Lines with a promised place: those that wait, and those that are still to come."""
+RETRY_S = 1.0
+"""After so long a promised line that could not be written is tried again."""
+
+
+class _Line(NamedTuple):
+    text: bytes
+    promised: bool
 
 
 class LogWriter:
     """A bounded queue of lines and the thread that writes them. For any thread; nobody waits but in `flush`.
 
     A line that may wait is written together with what follows within GATHERING_S, for writing costs more than
-    all else about a line; every other line at once, with those before it.
+    all else about a line; every other line at once, with those before it. What cannot be written is dropped,
+    but for promised lines, which are tried until they are. One that was cut off is written again from its
+    beginning, on a line of its own.
 
     Args:
-        write: takes some whole lines; may block for as long as it likes.
+        write: takes some bytes and says how many, as `os.write`; may block for as long as it likes.
         on_drop: told how many lines were dropped, from any thread.
         most_lines: that wait without a promise.
         most_promised: promised places.
@@ -32,7 +45,7 @@ class LogWriter:
     def __init__(
         self,
         *,
-        write: Callable[[bytes], None] | None = None,
+        write: Callable[[bytes], int] | None = None,
         on_drop: Callable[[int], None] = lambda _: None,
         most_lines: int = MOST_LINES,
         most_promised: int = MOST_PROMISED,
@@ -41,10 +54,12 @@ class LogWriter:
         self._on_drop = on_drop
         self._most_lines = most_lines
         self._most_promised = most_promised
-        self._lines: deque[tuple[bytes, bool]] = deque()
+        self._lines: deque[_Line] = deque()
         self._promised = 0
         self._unpromised = 0
-        self._at_once = self._writing = False
+        self._at_once = self._writing = self._hurried = False
+        # What was written last ends within a line.
+        self._cut_off = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -67,7 +82,7 @@ class LogWriter:
             room = promised or self._unpromised < self._most_lines
             if room:
                 self._start()
-                self._lines.append((encoded, promised))
+                self._lines.append(_Line(encoded, promised))
                 self._unpromised += not promised
                 self._at_once |= not may_wait
                 # Else the thread is about to look.
@@ -80,6 +95,7 @@ class LogWriter:
         """Waits until all lines are written, for `limit_s` at most; whether they are."""
         with self._changed:
             self._at_once = bool(self._lines)
+            self._hurried = self._at_once or self._writing
             self._changed.notify_all()
             return self._changed.wait_for(lambda: not self._lines and not self._writing, limit_s)
 
@@ -95,24 +111,49 @@ class LogWriter:
                 self._changed.wait_for(lambda: self._lines)
                 self._changed.wait_for(lambda: self._at_once, GATHERING_S)
             while lines := self._next():
-                try:
-                    self._write(b"".join(lines))
-                # Nobody can be told but by the count.
-                except Exception:
-                    self._on_drop(len(lines))
+                if not self._are_written(lines):
+                    self._pause()
 
-    def _next(self) -> list[bytes]:
+    def _are_written(self, lines: list[_Line]) -> bool:
+        """Writes lines; False if some are still to be written: they are the next again."""
+        start = b"\n" if self._cut_off else b""
+        block = start + b"".join(line.text for line in lines)
+        written, end = 0, len(start)
+        # Nobody can be told of an error but by the count.
+        with contextlib.suppress(Exception):
+            while written < len(block):
+                written += self._write(block[written:])
+        if written:
+            self._cut_off = not block[:written].endswith(b"\n")
+        failed: list[_Line] = []
+        for line in lines:
+            end += len(line.text)
+            if written < end:
+                failed.append(line)
+        again = [line for line in failed if line.promised]
+        with self._changed:
+            self._promised -= sum(line.promised for line in lines) - len(again)
+            self._lines.extendleft(reversed(again))
+        if len(again) < len(failed):
+            self._on_drop(len(failed) - len(again))
+        return not again
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._hurried, RETRY_S)
+            self._hurried = False
+
+    def _next(self) -> list[_Line]:
         """Lines that are written at once, so far as the workers' writes to one pipe do not mix (POSIX: up to
         PIPE_BUF bytes); none once all are written.
         """
-        lines: list[bytes] = []
-        length = 0
+        lines: list[_Line] = []
+        length = int(self._cut_off)
         with self._changed:
-            while self._lines and (not lines or length + len(self._lines[0][0]) <= select.PIPE_BUF):
-                line, promised = self._lines.popleft()
-                self._promised -= promised
-                self._unpromised -= not promised
-                length += len(line)
+            while self._lines and (not lines or length + len(self._lines[0].text) <= select.PIPE_BUF):
+                line = self._lines.popleft()
+                self._unpromised -= not line.promised
+                length += len(line.text)
                 lines.append(line)
             self._writing = bool(lines)
             if not lines:
@@ -121,8 +162,6 @@ class LogWriter:
         return lines
 
 
-def _to_standard_error(lines: bytes) -> None:
+def _to_standard_error(lines: bytes) -> int:
     # Not through Python's buffer: a thread that is stuck in it would keep the process from ending.
-    view = memoryview(lines)
-    while view:
-        view = view[os.write(_STANDARD_ERROR, view) :]
+    return os.write(_STANDARD_ERROR, lines)

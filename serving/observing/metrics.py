@@ -48,7 +48,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.log_lines_dropped = Counter(
-            "clead_log_lines_dropped", "Log lines dropped, because nobody reads standard error.",
+            "clead_log_lines_dropped", "Log lines dropped, because standard error took none.",
             registry=self.registry,
         )  # fmt: skip
         self.keys_file_fault = Gauge(

@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 from prometheus_client import Counter
 
 from serving.observing.request_log import LOGGER
 
-REASONS = ("full", "wait", "uploads", "bytes", "caller")
-"""Why: all places are taken, the wait would be too long, too many bodies are on their way, they take too much
-memory, or one caller takes too much of either.
+REASONS = ("full", "wait", "slow", "uploads", "bytes", "caller")
+"""Why: all places are taken, the wait would be too long, or it would be behind other large images; too many
+bodies are on their way, they take too much memory, or one caller takes too much of either.
 """
 EVERY_S = 1.0
 _LOG = logging.getLogger(LOGGER)
 
 
+Later: TypeAlias = Callable[[float, Callable[[], None]], object]
+
+
+def _in_this_loop(seconds: float, action: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, action)
+
+
 class RefusalLog:
-    """Counts refusals. A line for each would cost as much as the refusal, when there is least to spare.
+    """Counts refusals. A line for each would cost as much as the refusal, when there is least to spare: the
+    first is said at once, and those that follow within a second at its end. Used from one event loop.
 
     Args:
         lane: its name.
+        shed: has the labels `lane` and `reason`.
         clock: seconds.
+        later: does something in so many seconds.
     """
 
-    def __init__(self, lane: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lane: str,
+        shed: Counter,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        later: Later = _in_this_loop,
+    ) -> None:
         self._lane = lane
+        self._counters = {reason: shed.labels(lane=lane, reason=reason) for reason in REASONS}
         self._clock = clock
-        self._refused = 0
+        self._later = later
+        self._unsaid = 0
         self._following = 0.0
+        self._remembered = False
 
-    def refused(self) -> None:
-        """Counts one, and says how many there were if nothing has been said for a second."""
-        self._refused += 1
-        now = self._clock()
-        if now >= self._following:
-            self._following = now + EVERY_S
-            fields = {"lane": self._lane, "refused": self._refused}
-            self._refused = 0
+    def refused(self, reason: str) -> None:
+        """Counts one; to be called with the reason, one of `REASONS`."""
+        self._counters[reason].inc()
+        self._unsaid += 1
+        wait = self._following - self._clock()
+        if wait <= 0:
+            self.say()
+        elif not self._remembered:
+            self._remembered = True
+            self._later(wait, self._say_rest)
+
+    def say(self) -> None:
+        """Says how many there were of which nothing has been said."""
+        if self._unsaid:
+            self._following = self._clock() + EVERY_S
+            fields = {"lane": self._lane, "refused": self._unsaid}
+            self._unsaid = 0
             _LOG.warning("overloaded", extra={"fields": fields})
 
-
-def counted_refusals(lane: str, shed: Counter) -> Callable[[str], None]:
-    """What is to be called with the reason, one of `REASONS`, whenever a request for the lane is refused.
-
-    Args:
-        shed: has the labels `lane` and `reason`.
-    """
-    log = RefusalLog(lane)
-    counters = {reason: shed.labels(lane=lane, reason=reason) for reason in REASONS}
-
-    def refused(reason: str) -> None:
-        counters[reason].inc()
-        log.refused()
-
-    return refused
+    def _say_rest(self) -> None:
+        self._remembered = False
+        self.say()

@@ -144,9 +144,9 @@ class ProbeProcess:
             raise
 
     def _started(self) -> RunningProcess:
+        if (idle := self._running) is not None and idle.exit_code is not None:
+            self._discard(idle)
         with self._starting:
-            if self._running is not None and self._running.exit_code is not None:
-                self.close()
             if self._running is None:
                 running = self._running = RunningProcess(self._settings)
                 # Whoever stops everything may have looked before there was anything to be stopped.

@@ -1,4 +1,8 @@
-"""What decoding an upload will cost, by what its header claims: a hint, for nothing is verified here."""
+"""What decoding an upload will cost, by what its header claims.
+
+Nothing is verified here; where a decoder could find another header than the one that is looked at, the image
+counts as large.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engines.rgb import DRAFT_MARGIN
-from serving.uploads.image_parts import JPEG, PNG, START_OF_SCAN
+from serving.uploads.image_parts import FIRST_SEGMENT, JPEG, PNG, SCAN, START_OF_SCAN, Segment, next_segment
 
 SLOW_PIXELS = 500_000
 """More take longer to decode than a batch is gathered for (some 10 ns each)."""
@@ -16,8 +20,9 @@ HEAVY_PIXELS = 4_000_000
 BYTES_PER_PIXEL = 12
 """Decoding takes no more memory than this for each pixel that `open_image` lets pass: the decoded image, what
 becomes of it in RGB, and that upright; or a JPEG's coefficients instead of the last two."""
-MOST_SEGMENTS = 500
-# T.81, table B.1: the markers of frames, less DHT, JPG and DAC; the progressive ones keep all coefficients.
+MOST_PARTS = 500
+"""A file that has more before its pixels counts as large."""
+# T.81, table B.1: the markers of frames, less DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _REDUCTIONS = (8, 4, 2)
@@ -30,11 +35,18 @@ class Cost(NamedTuple):
     heavy: bool
 
 
+QUICK = Cost(slow=False, heavy=False)
+
+
 class _Pixels(NamedTuple):
     """Pixels that a decoder passes over, and those that it holds at once."""
 
     passed: int
     held: int
+
+
+_NONE = _Pixels(0, 0)
+_LARGE = _Pixels(SLOW_PIXELS + 1, HEAVY_PIXELS + 1)
 
 
 def decoding_cost(uploads: Sequence[bytes], *, shorter_side: int) -> Cost:
@@ -53,15 +65,28 @@ def decoding_cost(uploads: Sequence[bytes], *, shorter_side: int) -> Cost:
 def _pixels(data: bytes, shorter_side: int) -> _Pixels:
     try:
         if data.startswith(PNG):
-            width, height = struct.unpack_from(">II", data, 16)
-        elif data.startswith(JPEG):
+            return _of_png(data)
+        if data.startswith(JPEG):
             return _of_jpeg(data, shorter_side)
-        else:
-            width, height = _webp_size(data)
+        width, height = _webp_size(data)
     # Cut off: decoding it ends at once.
     except (struct.error, IndexError):
-        return _Pixels(0, 0)
+        return _NONE
     return _Pixels(width * height, width * height)
+
+
+def _of_png(data: bytes) -> _Pixels:
+    """Of its header, if it comes first and there is no other: Pillow takes the last one before the pixels."""
+    width, height = struct.unpack_from(">II", data, len(PNG) + 8)
+    position = len(PNG)
+    for number in range(MOST_PARTS):
+        name = data[position + 4 : position + 8]
+        if (name == b"IHDR") != (number == 0):
+            return _LARGE
+        if name in (b"IDAT", b"fdAT", b"IEND", b""):
+            return _Pixels(width * height, width * height)
+        position += 12 + int.from_bytes(data[position : position + 4])
+    return _LARGE
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -79,25 +104,29 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _of_jpeg(data: bytes, shorter_side: int) -> _Pixels:
-    """Of the first frame header; a JPEG that hides it behind many segments counts as large."""
-    position = 2
-    for _ in range(MOST_SEGMENTS):
-        marker = data[position + 1]
-        if data[position] != 0xFF:
-            return _Pixels(0, 0)
-        if marker in _FRAMES:
-            height, width, components = struct.unpack_from(">HHB", data, position + 5)
-            if marker not in _SEQUENTIAL:
-                return _Pixels(width * height * max(1, data.count(START_OF_SCAN)), width * height)
-            scale = _reduction(min(width, height), shorter_side) if components == 3 else 1
-            return _Pixels(width * height, width * height // scale**2)
-        if marker == 0xFF:
-            position += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return _Pixels(SLOW_PIXELS + 1, HEAVY_PIXELS + 1)
+    """Of its frame, if nothing but segments comes before the first scan."""
+    position = FIRST_SEGMENT
+    frame: Segment | None = None
+    for _ in range(MOST_PARTS):
+        segment = next_segment(data, position, position + 2)
+        if segment is None:
+            return _LARGE if position < len(data) else _NONE
+        if segment.marker == SCAN:
+            return _NONE if frame is None else _of_frame(data, frame, segment, shorter_side)
+        if segment.marker in _FRAMES:
+            frame = segment
+        position = segment.end
+    return _LARGE
+
+
+def _of_frame(jpeg: bytes, frame: Segment, scan: Segment, shorter_side: int) -> _Pixels:
+    height, width, components = struct.unpack_from(">HHB", jpeg, frame.start + 5)
+    pixels: int = width * height
+    # With several scans the decoder passes over the image for each, and keeps all coefficients meanwhile.
+    if frame.marker not in _SEQUENTIAL or jpeg[scan.start + 4] < components:
+        return _Pixels(pixels * max(1, jpeg.count(START_OF_SCAN)), pixels)
+    scale = _reduction(min(width, height), shorter_side) if components == 3 else 1
+    return _Pixels(pixels, pixels // scale**2)
 
 
 def _reduction(side: int, shorter_side: int) -> int:

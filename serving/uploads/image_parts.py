@@ -1,4 +1,4 @@
-"""How many parts an image file is made of.
+"""The parts that an image file is made of: how many there are, and a walk through those of a JPEG.
 
 Pillow reads each of them in Python: millions of empty ones fit into an upload, and would keep a thread, and
 all that share its interpreter, busy for a minute.
@@ -7,15 +7,44 @@ all that share its interpreter, busy for a minute.
 from __future__ import annotations
 
 import re
+import sys
+from typing import NamedTuple
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+FIRST_SEGMENT = 2
+"""Where the walk through a JPEG begins: after its first marker."""
 START_OF_SCAN = b"\xff\xda"
-# A marker that a length follows: T.81, table B.1, without RSTn, SOI and EOI.
-_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
+SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# The end of the image, and the markers that a length follows to both Pillow and libjpeg: T.81, table B.1,
+# without TEM, RSTn and SOI, which are bare, and JPG and JPGn, after which Pillow reads on and libjpeg ends.
+_MARKER = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe]")
+
+
+class Segment(NamedTuple):
+    """One segment of a JPEG: the second byte of its marker, where that begins, and where the segment ends."""
+
+    marker: int
+    start: int
+    end: int
+
+
+def next_segment(jpeg: bytes, position: int, before: int = sys.maxsize) -> Segment | None:
+    """The first segment whose marker begins at `position` or later, and ends no later than at `before`.
+
+    What lies between two segments is passed over, byte by byte, as decoders do: fill bytes, bare markers,
+    compressed data (which holds no pair of bytes that begins a segment), junk.
+    """
+    found = _MARKER.search(jpeg, position, before)
+    if found is None:
+        return None
+    start, end = found.span()
+    marker = jpeg[end - 1]
+    length = 0 if marker == END_OF_IMAGE else max(2, int.from_bytes(jpeg[end : end + 2]))
+    return Segment(marker, start, end + length)
 
 
 def has_many_parts(data: bytes, *, most: int) -> bool:
-    """Whether a PNG has more than `most` chunks, or a JPEG more segments and fill bytes before a scan.
+    """Whether a PNG has more chunks than `most`, or a JPEG more segments and bytes between before a scan.
 
     Nothing is verified; what is no PNG or JPEG has no parts here (libwebp reads WebP by itself).
     """
@@ -34,14 +63,13 @@ def _has_many_chunks(png: bytes, most: int) -> bool:
 
 
 def _has_many_segments(jpeg: bytes, most: int) -> bool:
-    position = 2
-    for _ in range(most):
-        two = jpeg[position : position + 2]
-        # Where something else than a marker is, reading ends with an error.
-        if two == START_OF_SCAN or not two.startswith(b"\xff"):
+    position, left = FIRST_SEGMENT, most
+    while left > 0:
+        segment = next_segment(jpeg, position, position + left + 1)
+        if segment is None:
+            return len(jpeg) - position > left
+        if segment.marker == SCAN:
             return False
-        if _SEGMENT.match(two):
-            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4])
-        else:
-            position += 1 if two == b"\xff\xff" else 2
+        left -= segment.start - position + 1
+        position = segment.end
     return position < len(jpeg)

@@ -7,7 +7,6 @@ ever tried (Pillow's advice for untrusted files).
 from __future__ import annotations
 
 import io
-import re
 import warnings
 
 from PIL import Image
@@ -15,7 +14,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from engines.rgb import upright_rgb
 from serving.problems import Problem
-from serving.uploads.image_parts import JPEG, PNG, START_OF_SCAN, has_many_parts
+from serving.uploads.image_parts import (
+    END_OF_IMAGE,
+    FIRST_SEGMENT,
+    JPEG,
+    PNG,
+    SCAN,
+    START_OF_SCAN,
+    has_many_parts,
+    next_segment,
+)
 from serving.uploads.webp import WebP
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -28,10 +36,7 @@ MAX_JPEG_SEGMENTS = 2000
 # Encoders write chunks of a PNG's pixels of some thousand bytes.
 MAX_PARTS = 10_000
 QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, QUICK_PARTS = 16 * 1024, 96 * 96, 12, 32
-_END_OF_IMAGE = b"\xff\xd9"
 _SLOW_METADATA = (b"zTXt", b"iTXt", b"iCCP", b"8BIM")
-# Two bytes that begin a segment or end the image. Compressed data between segments holds no such pair.
-_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 
 
 class _Jpeg(JpegImageFile):
@@ -148,14 +153,13 @@ def _has_many_scans(jpeg: bytes) -> bool:
     # image (a film, a second picture), may hold them by chance: then the segments are walked through.
     if jpeg.count(START_OF_SCAN) <= MAX_JPEG_SCANS:
         return False
-    scans, position = 0, 0
+    scans, position = 0, FIRST_SEGMENT
     for _ in range(MAX_JPEG_SEGMENTS):
-        found = _JPEG_MARKER.search(jpeg, position)
-        if found is None or found[0] == _END_OF_IMAGE:
+        segment = next_segment(jpeg, position)
+        if segment is None or segment.marker == END_OF_IMAGE:
             return scans > MAX_JPEG_SCANS
-        scans += found[0] == START_OF_SCAN
-        length = int.from_bytes(jpeg[found.end() : found.end() + 2])
-        position = found.end() + max(2, length)
+        scans += segment.marker == SCAN
+        position = segment.end
     return True
 
 

@@ -10,7 +10,15 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from serving.access.access import SCOPED_PATHS, Access, check_binding, is_public, load_access, scope_of
+from serving.access.access import (
+    SCOPED_PATHS,
+    Access,
+    caller_of,
+    check_binding,
+    is_public,
+    load_access,
+    scope_of,
+)
 from serving.access.buckets import Buckets
 from serving.access.keys import Scope
 from serving.access.keys_watch import WatchedKeys
@@ -185,6 +193,22 @@ def test_the_server_asks_at_every_closed_path(settings: Settings, url: str, stat
     assert asyncio.run(_get(runtime, url)).status_code == status
     refused = runtime.metrics.registry.get_sample_value("clead_refused_total", {"code": "unauthorized"})
     assert refused == (1 if status == 401 else None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("@socket", "@socket", True),
+    ],
+)
+def test_a_caller_without_a_key_is_an_address_or_a_network_of_ipv6(one: str, other: str, same: bool) -> None:
+    assert (caller_of(None, (one, 1)) == caller_of(None, (other, 2))) is same
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from serving.application import Application
 from serving.front import Front
 from serving.observing.request_log import JsonLines
 from serving.probing.processes import ProbeProcesses
+from serving.refusal_pace import AT_ONCE, RefusalPace
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
@@ -236,6 +238,45 @@ def test_a_probe_whose_client_goes_away_is_on_record(
         await front(scope, receive, send)
         (fields,) = map(_fields, audits)
         assert (fields["status"], fields["key"], fields["client"]) == (499, "alice", None)
+
+    _run(models_dir, scenario)
+
+
+def test_a_probe_whose_refusal_is_told_later_is_on_record_before(
+    models_dir: Path, audits: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_record: list[int] = []
+
+    async def sleep(_: float) -> None:
+        on_record.append(len(audits))
+
+    async def scenario(front: Front) -> None:
+        lane = front.runtime.probe_lane
+        front.runtime.refusal_pace = RefusalPace(clock=lambda: 0.0)
+        monkeypatch.setattr("serving.front.asyncio", SimpleNamespace(sleep=sleep))
+        with ExitStack() as places:
+            for _ in range(lane.capacity):
+                places.enter_context(lane.admit())
+            for _ in range(AT_ONCE + 1):
+                assert (await _probe(front)).status_code == 503
+        assert on_record == [AT_ONCE + 1]
+        assert [_fields(record)["status"] for record in audits] == [503] * (AT_ONCE + 1)
+
+    _run(models_dir, scenario)
+
+
+def test_a_mistake_before_a_probe_is_let_in_is_on_record(
+    models_dir: Path, audits: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Application, __: Scope) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Application, "find", fail)
+
+    async def scenario(front: Front) -> None:
+        reply = await _probe(front)
+        assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
+        assert [_fields(record)["status"] for record in audits] == [500]
 
     _run(models_dir, scenario)
 

@@ -7,11 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from serving.uploads.image_cost import HEAVY_PIXELS, MOST_SEGMENTS, SLOW_PIXELS, Cost, decoding_cost
-from serving.uploads.image_parts import JPEG
+from serving.uploads.image_cost import HEAVY_PIXELS, MOST_PARTS, SLOW_PIXELS, Cost, decoding_cost
+from serving.uploads.image_parts import JPEG, START_OF_SCAN
 from tests.serving import pictures
 
 SMALL, SLOW, HEAVY = Cost(False, False), Cost(True, False), Cost(True, True)
+EMPTY_SEGMENT = b"\xff\xe1\0\2"
 SIDES = {SMALL: 700, SLOW: 1900, HEAVY: 2100}
 
 
@@ -65,11 +66,30 @@ def test_several_images_take_longer_but_no_more_memory() -> None:
     assert _cost(*[one] * (HEAVY_PIXELS // 600**2 + 1)) == SLOW
 
 
-def test_a_jpeg_that_hides_its_size_counts_as_large() -> None:
-    segment = b"\xff\xe1\x00\x02"
+def test_a_jpeg_of_one_scan_for_each_colour_is_kept_whole() -> None:
+    jpeg = pictures.encoded(Image.new("RGB", (2100, 2100)), "JPEG")
+    scan = jpeg.index(START_OF_SCAN)
+    assert _cost(jpeg) == SLOW
+    assert _cost(jpeg[:scan] + b"\xff\xda\0\x08\1" + jpeg[scan + 5 :]) == HEAVY
+
+
+@pytest.mark.parametrize(
+    "hiding",
+    [EMPTY_SEGMENT + b"\0", b"\xff\xf0", b"\xff\0", EMPTY_SEGMENT * MOST_PARTS],
+    ids=["junk", "a bare marker", "an escaped byte", "many segments"],
+)
+def test_a_jpeg_that_hides_its_size_counts_as_large(hiding: bytes) -> None:
     plain = pictures.plain(kind="JPEG")
-    assert _cost(plain[:2] + segment * (MOST_SEGMENTS - 10) + plain[2:]) == SMALL
-    assert _cost(plain[:2] + segment * MOST_SEGMENTS + plain[2:]) == HEAVY
+    assert _cost(plain[:2] + EMPTY_SEGMENT * (MOST_PARTS - 10) + plain[2:]) == SMALL
+    assert _cost(plain[:2] + hiding + plain[2:]) == HEAVY
+
+
+def test_a_png_that_hides_its_size_counts_as_large() -> None:
+    plain = pictures.plain()
+    header, other = plain[8:33], b"\0\0\0\x08aaAa" + bytes(12)
+    assert _cost(plain[:33] + other * (MOST_PARTS - 2) + plain[33:]) == SMALL
+    for start in (other + header, header + header, header + other * MOST_PARTS):
+        assert _cost(plain[:8] + start + plain[33:]) == HEAVY
 
 
 @given(

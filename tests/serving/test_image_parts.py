@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from serving.problems import Problem
 from serving.uploads.image_parts import has_many_parts
@@ -16,6 +20,7 @@ from tests.serving import pictures
 MAX_PIXELS = 1_000_000
 PNG = pictures.encoded(Image.new("RGB", (8, 8)), "PNG")
 JPEG = pictures.encoded(Image.new("RGB", (8, 8)), "JPEG")
+COMMENT = b"\xff\xfe\0\2"
 
 
 def _chunk(name: bytes, data: bytes = b"") -> bytes:
@@ -31,7 +36,7 @@ def _late_chunks(count: int) -> bytes:
 
 
 def _segments(count: int) -> bytes:
-    return JPEG[:2] + b"\xff\xfe\0\2" * count + JPEG[2:]
+    return JPEG[:2] + COMMENT * count + JPEG[2:]
 
 
 def _fill_bytes(count: int) -> bytes:
@@ -42,7 +47,18 @@ def _stuffed_bytes(count: int) -> bytes:
     return JPEG[:2] + b"\xff\0" * count + JPEG[2:]
 
 
-MANY = pytest.mark.parametrize("many", [_early_chunks, _late_chunks, _segments, _fill_bytes, _stuffed_bytes])
+def _junk(count: int) -> bytes:
+    return JPEG[:2] + COMMENT + bytes(count) + JPEG[2:]
+
+
+def _segments_after_junk(count: int) -> bytes:
+    return JPEG[:2] + COMMENT + b"\0" + COMMENT * count + JPEG[2:]
+
+
+MANY = pytest.mark.parametrize(
+    "many",
+    [_early_chunks, _late_chunks, _segments, _fill_bytes, _stuffed_bytes, _junk, _segments_after_junk],
+)
 
 
 @MANY
@@ -68,6 +84,20 @@ def test_parts_are_counted_up_to_the_end_of_the_file() -> None:
     assert not has_many_parts(PNG[:-12], most=3)
     assert not has_many_parts(JPEG[:20], most=2)
     assert not has_many_parts(b"RIFF" + bytes(100), most=1)
+
+
+SHORT = [b"\xff\xe1\0" + bytes([length]) for length in range(4)]
+BARE = [b"\0", b"\xff", b"\xff\0", b"\xff\xd0", b"\xff\xd9\0\6", b"\xff\xc8\xff\xff", b"\xff\xf0\xff\xff"]
+
+
+@given(st.lists(st.sampled_from(SHORT + BARE)))
+def test_no_fewer_parts_are_counted_in_a_jpeg_than_pillow_reads(parts: list[bytes]) -> None:
+    data = JPEG[:2] + COMMENT + b"".join(parts) + JPEG[2:]
+    try:
+        read = len(JpegImageFile(io.BytesIO(data)).applist)
+    except (SyntaxError, OSError, IndexError, struct.error):
+        assume(False)
+    assert has_many_parts(data, most=read - 1)
 
 
 def test_resources_of_an_image_editor_are_not_quick() -> None:

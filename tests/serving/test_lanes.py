@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
-from serving.lanes import SHORT_QUEUE, JobThreads, Lane
+from serving.lanes import SHORT_QUEUE, SHORT_SLOW_QUEUE, JobThreads, Lane
 from serving.problems import Problem
 
 
@@ -85,6 +86,62 @@ def test_who_would_wait_too_long_is_refused_although_there_are_places() -> None:
     with lane.admit():
         assert lane.admitted == len(waiting) + 1
     lane.close()
+
+
+class _Workers:
+    """Workers whose jobs are futures that a test ends."""
+
+    def submit(self, job: Future[object]) -> Future[object]:
+        """The job itself."""
+        return job
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def test_slow_jobs_leave_half_of_the_places_and_say_nothing_about_the_time_of_others() -> None:
+    async def scenario() -> None:
+        now = 0.0
+        refusals: list[str] = []
+        lane = Lane(
+            "test", _Workers(), places=200, longest_wait_s=1.0, refused=refusals.append, clock=lambda: now
+        )
+
+        async def run(job: Future[object]) -> None:
+            with lane.admit() as place:
+                await place.run(job, deadline_s=20, slow=True)
+
+        async def refused(*, by: int) -> None:
+            with pytest.raises(Problem) as caught:
+                await run(Future())
+            assert (caught.value.code, caught.value.headers["Retry-After"]) == ("overloaded", str(by))
+            assert refusals.pop() == "slow"
+
+        # Nothing is known of the first ones.
+        jobs: list[Future[object]] = [Future() for _ in range(lane.capacity // 2)]
+        tasks = [asyncio.create_task(run(job)) for job in jobs]
+        await _settle(lane, len(jobs))
+        await refused(by=1)
+        for job in jobs:
+            now += 0.1
+            job.set_result(None)
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        await _settle(lane, 0)
+        jobs = [Future() for _ in range(SHORT_SLOW_QUEUE)]
+        tasks = [asyncio.create_task(run(job)) for job in jobs]
+        await _settle(lane, len(jobs))
+        await refused(by=2)
+        quick = [lane.begin() for _ in range(SHORT_QUEUE)]
+        lane.check_room()
+        for ended in quick:
+            ended()
+        for job in jobs:
+            job.set_result(None)
+        await asyncio.gather(*tasks)
+        assert not refusals
+
+    _run(scenario)
 
 
 def _retry_after(lane: Lane) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import select
 import threading
 
@@ -20,10 +22,11 @@ class Pipe:
         if read:
             self.read.set()
 
-    def write(self, lines: bytes) -> None:
+    def write(self, lines: bytes) -> int:
         self.asked.set()
         assert self.read.wait(60)
         self.pieces.append(lines)
+        return len(lines)
 
     @property
     def lines(self) -> list[str]:
@@ -90,16 +93,87 @@ def test_a_write_that_fails_is_counted_and_the_next_one_is_tried() -> None:
     written, dropped = list[bytes](), list[int]()
     errors = [BrokenPipeError()]
 
-    def write(lines: bytes) -> None:
+    def write(lines: bytes) -> int:
         if errors:
             raise errors.pop()
         written.append(lines)
+        return len(lines)
 
     writer = LogWriter(write=write, on_drop=dropped.append)
     for line in ("lost", "kept"):
         writer.put(line)
         assert writer.flush(60)
     assert (written, dropped) == ([b"kept\n"], [1])
+
+
+class Disk:
+    """What a writer writes to, with room for so many bytes; `tried` once it was full."""
+
+    def __init__(self, room: float) -> None:
+        self.room = room
+        self.content = b""
+        self.tried = threading.Event()
+
+    def write(self, lines: bytes) -> int:
+        taken = lines[: int(min(self.room, len(lines)))]
+        if not taken:
+            self.tried.set()
+            raise OSError(errno.ENOSPC, "no space left on device")
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+
+def test_promised_lines_outlast_writes_that_fail_and_keep_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_writer, "RETRY_S", 0.001)
+    disk, dropped, gone = Disk(0), list[int](), threading.Event()
+
+    def drop(count: int) -> None:
+        dropped.append(count)
+        gone.set()
+
+    writer = LogWriter(write=disk.write, on_drop=drop, most_promised=2)
+    assert writer.promise() and writer.promise()
+    writer.put("a", promised=True)
+    writer.put("lost")
+    writer.put("b", promised=True)
+    assert gone.wait(60)
+    assert not writer.flush(0.01)
+    assert not writer.promise()
+    disk.room = math.inf
+    assert writer.flush(60)
+    assert (disk.content, dropped) == (b"a\nb\n", [1])
+    assert [writer.promise() for _ in range(3)] == [True, True, False]
+
+
+def test_who_flushes_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "RETRY_S", 3600.0)
+    disk = Disk(0)
+    writer = LogWriter(write=disk.write)
+    assert writer.promise()
+    writer.put("a", promised=True)
+    assert disk.tried.wait(60)
+    disk.room = math.inf
+    assert writer.flush(60)
+    assert disk.content == b"a\n"
+
+
+@pytest.mark.parametrize(
+    ("promised", "content"), [(True, b"whole\ncut\ncut off\nnext\n"), (False, b"whole\ncut\nnext\n")]
+)
+def test_a_line_that_was_cut_off_spoils_no_other(promised: bool, content: bytes) -> None:
+    disk = Disk(len("whole\ncut"))
+    writer = LogWriter(write=disk.write)
+    assert writer.promise()
+    writer.put("whole", may_wait=True)
+    writer.put("cut off", promised=promised)
+    assert disk.tried.wait(60)
+    disk.room = math.inf
+    writer.put("next")
+    assert writer.flush(60)
+    assert disk.content == content
 
 
 def test_lines_are_written_whole_and_in_writes_that_do_not_mix_with_those_of_another_worker() -> None:

@@ -64,12 +64,17 @@ def test_a_process_that_dies_ends_its_probe_and_is_replaced(process: ProbeProces
     assert _pid(process) != first
 
 
-def test_a_process_that_died_while_idle_is_replaced_unnoticed(process: ProbeProcess, job: ProbeJob) -> None:
+def test_a_process_that_died_while_idle_is_replaced_unnoticed_by_the_client(
+    process: ProbeProcess, job: ProbeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[None] = []
+    monkeypatch.setattr(process, "_on_end", lambda: replaced.append(None))
     process.run(job, cancelled=_never)
     first = _pid(process)
     os.kill(first, signal.SIGKILL)
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
     assert process.run(job, cancelled=_never)["verdict"] == "flipped"
+    assert replaced == [None]
 
 
 def test_a_process_that_does_not_stop_is_killed(

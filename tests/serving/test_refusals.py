@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import logging
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from serving.observing.metrics import Metrics
 from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import LOGGER
 from serving.refusal_pace import AT_ONCE, HOLD_S, RefusalPace
@@ -40,13 +41,62 @@ def records() -> Iterator[list[logging.LogRecord]]:
 
 
 def test_refusals_are_counted_and_said_once_a_second(records: list[logging.LogRecord]) -> None:
-    times = (10.0, 10.1, 10.2, 11.0, 11.5, 13.0)
-    clock = iter(times)
-    log = RefusalLog("classify", clock=lambda: next(clock))
-    for _ in times:
-        log.refused()
-    said = [record.__dict__["fields"] for record in records]
-    assert said == [{"lane": "classify", "refused": number} for number in (1, 3, 2)]
+    now, later = 0.0, list[tuple[float, Callable[[], None]]]()
+    log = RefusalLog(
+        "classify",
+        Metrics().shed,
+        clock=lambda: now,
+        later=lambda seconds, action: later.append((now + seconds, action)),
+    )
+
+    def said() -> list[int]:
+        return [record.__dict__["fields"]["refused"] for record in records]
+
+    for at in (10.0, 10.25, 10.5):
+        now = at
+        log.refused("full")
+    assert said() == [1]
+    # Nobody else is refused, and the rest is said all the same.
+    (now, action), *others = later
+    action()
+    assert (now, others, said()) == (11.0, [], [1, 2])
+    for at in (11.5, 12.0):
+        now = at
+        log.refused("wait")
+    assert said() == [1, 2, 2]
+    # Said with what came meanwhile, and not again.
+    later[1][1]()
+    assert said() == [1, 2, 2]
+    assert records[0].__dict__["fields"] == {"lane": "classify", "refused": 1}
+
+
+def test_what_has_not_been_said_of_refusals_is_said_when_the_server_stops(
+    models_dir: Path, records: list[logging.LogRecord]
+) -> None:
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir)) as (_, runtime):
+            for _ in range(3):
+                runtime.classify_lane.refused("full")
+
+    asyncio.run(scenario())
+    said = [record.__dict__["fields"]["refused"] for record in records if record.getMessage() == "overloaded"]
+    assert said == [1, 2]
+
+
+def test_what_has_not_been_said_of_refusals_is_said_after_a_second(
+    records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.observing.refusal_log.EVERY_S", 0.01)
+
+    async def scenario() -> None:
+        log = RefusalLog("classify", Metrics().shed)
+        for _ in range(3):
+            log.refused("full")
+        async with asyncio.timeout(60):
+            while sum(record.__dict__["fields"]["refused"] for record in records) < 3:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(scenario())
 
 
 def test_many_refusals_in_a_second_are_held_back() -> None:
@@ -59,8 +109,9 @@ def test_many_refusals_in_a_second_are_held_back() -> None:
     assert pace.hold_s() == HOLD_S
 
 
+@pytest.mark.parametrize(("path", "code"), [("/classify", "overloaded"), ("/probe", "not_recorded")])
 def test_a_refusal_that_is_held_back_is_told_all_the_same(
-    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, path: str, code: str
 ) -> None:
     slept: list[float] = []
 
@@ -70,10 +121,12 @@ def test_a_refusal_that_is_held_back_is_told_all_the_same(
     async def scenario() -> None:
         async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
             places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
+            while runtime.log.promise():
+                pass
             runtime.refusal_pace = RefusalPace(clock=lambda: 0.0)
             monkeypatch.setattr("serving.front.asyncio", types.SimpleNamespace(sleep=sleep))
-            replies = [await client.post("/classify", content=b"?") for _ in range(AT_ONCE + 3)]
-            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "overloaded")}
+            replies = [await client.post(path, content=b"?") for _ in range(AT_ONCE + 3)]
+            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, code)}
             for place in places:
                 with place:
                     pass
@@ -115,7 +168,9 @@ def test_a_full_lane_refuses_before_anything_is_read(
 
     asyncio.run(scenario())
     said = [record.getMessage() for record in records]
-    assert said.count("overloaded") == 1
+    # The first at once, and the others after a second or at the end.
+    refused = [record.__dict__["fields"] for record in records if record.getMessage() == "overloaded"]
+    assert refused == [{"lane": lane, "refused": 1}, {"lane": lane, "refused": 2}]
     # One for what was read and refused for itself, one for what was served.
     assert said.count("request") == 2
 

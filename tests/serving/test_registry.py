@@ -8,6 +8,7 @@ import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -183,6 +184,29 @@ def test_a_version_that_cannot_be_probed_is_refused(tmp_path: Path) -> None:
     write_color_bundle(tmp_path, version="2")
     _follow(registry, _no_prober)
 
+    assert (_version(registry), registry.refused()) == ("1", {"colors/2": "no gradient"})
+
+
+@pytest.mark.parametrize("asked_by_number", [False, True])
+def test_a_version_that_cannot_be_probed_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_by_number: bool
+) -> None:
+    now, tried = 1000.0, list[float]()
+    for module in ("registry", "verified_bundles"):
+        monkeypatch.setattr(f"serving.models.{module}.time", SimpleNamespace(monotonic=lambda: now))
+
+    def prepare(model: Model) -> None:
+        tried.append(now)
+        _no_prober(model)
+
+    registry = _serving(tmp_path)
+    write_color_bundle(tmp_path, version="2")
+    if asked_by_number:
+        assert _version(registry, "colors/2") == "2"
+    for _ in range(100):
+        registry.follow(prepare)
+        now += 1
+    assert [at - tried[0] for at in tried] == [0, 5, 15, 35, 75]
     assert (_version(registry), registry.refused()) == ("1", {"colors/2": "no gradient"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import sys
@@ -32,7 +33,12 @@ def _messages(lines: bytes) -> list[str]:
 
 def test_records_are_queued_and_written_by_a_thread() -> None:
     written: list[tuple[threading.Thread, bytes]] = []
-    writer = LogWriter(write=lambda lines: written.append((threading.current_thread(), lines)))
+
+    def write(lines: bytes) -> int:
+        written.append((threading.current_thread(), lines))
+        return len(lines)
+
+    writer = LogWriter(write=write)
     for _ in range(2):
         configure_logging(writer)
     logger = logging.getLogger(f"{LOGGER}.audit")
@@ -48,8 +54,8 @@ def test_records_are_queued_and_written_by_a_thread() -> None:
 def test_a_line_of_bento_or_uvicorn_on_a_standard_stream_is_queued_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    written: list[bytes] = []
-    writer = LogWriter(write=written.append)
+    written = io.BytesIO()
+    writer = LogWriter(write=written.write)
     others = [logging.StreamHandler(stream) for stream in (sys.stdout, sys.stderr)]
     others[0].setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
     logging.root.addHandler(others[1])
@@ -59,7 +65,7 @@ def test_a_line_of_bento_or_uvicorn_on_a_standard_stream_is_queued_too(
     configure_logging(writer)
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert writer.flush(60)
-    assert b"".join(written).splitlines() == [
+    assert written.getvalue().splitlines() == [
         b"[WARNING] Invalid HTTP request received.",
         b"Invalid HTTP request received.",
     ]
@@ -74,15 +80,15 @@ def test_a_process_that_probes_writes_its_lines_itself(capsys: pytest.CaptureFix
 
 
 def test_text_that_is_no_utf_8_is_written() -> None:
-    written: list[bytes] = []
-    writer = LogWriter(write=written.append)
+    written = io.BytesIO()
+    writer = LogWriter(write=written.write)
     handler = QueuedLines(writer)
     handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "\ud800", None, None))
     handler.setFormatter(JsonLines())
     handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "\ud800", None, None))
     handler.flush()
-    assert b"".join(written).splitlines()[0] == b"\\ud800"
-    assert _messages(b"".join(written).splitlines()[1]) == ["\ud800"]
+    assert written.getvalue().splitlines()[0] == b"\\ud800"
+    assert _messages(written.getvalue().splitlines()[1]) == ["\ud800"]
 
 
 def test_what_waits_when_a_worker_stops_is_written(

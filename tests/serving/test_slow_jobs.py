@@ -106,9 +106,24 @@ def test_while_one_thread_decodes_a_slow_one_the_other_takes_what_is_not() -> No
     jobs.wait_for("gate")
     second, quick = jobs.submit("slow 2", slow=True), jobs.submit("quick")
     jobs.release("gate")
-    _all(second, quick)
-    assert jobs.begun[2:] == ["quick", "slow 2"]
+    _all(quick)
     jobs.release("slow 1")
+    _all(second)
+    assert jobs.begun[2:] == ["quick", "slow 2"]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_slow_ones_leave_a_thread_for_what_comes_later(threads: int) -> None:
+    jobs = Jobs(threads=threads)
+    slow = [jobs.submit(f"slow {number}", held=True, slow=True) for number in range(threads)]
+    for number in range(threads - 1):
+        jobs.wait_for(f"slow {number}")
+    for name in ("quick", "later"):
+        _all(jobs.submit(name))
+    for number in range(threads):
+        jobs.release(f"slow {number}")
+    _all(*slow)
+    assert jobs.begun.index("later") < jobs.begun.index(f"slow {threads - 1}")
 
 
 def test_heavy_ones_take_turns_and_hold_no_thread_meanwhile() -> None:
@@ -151,6 +166,32 @@ def test_who_waits_for_a_turn_past_the_deadline_is_told_so_and_never_decoded() -
     jobs.release("heavy")
     _all(heavy, jobs.submit("next", slow=True, heavy=True))
     assert jobs.begun == ["heavy", "next"]
+
+
+def test_however_many_large_images_wait_a_small_one_is_answered(models_dir: Path) -> None:
+    jobs = Jobs(threads=2)
+
+    async def scenario() -> None:
+        settings = Settings(models_dir=models_dir, probe=False, classify_queue=38)
+        async with started(settings) as (front, runtime), asking(front) as client, asyncio.timeout(60):
+            jobs.threads = cast(BatchThreads, runtime.classify_lane._workers)
+            gate = jobs.submit("gate", held=True, slow=True)
+            jobs.wait_for("gate")
+            large = [
+                asyncio.create_task(client.post("/classify", content=pictures.bomb(1000))) for _ in range(30)
+            ]
+            answers = asyncio.as_completed(large)
+            # All but half of the forty places.
+            for reply in [await next(answers) for _ in range(10)]:
+                assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+            labels = {"lane": "classify", "reason": "slow"}
+            assert runtime.metrics.registry.get_sample_value("clead_shed_total", labels) == 10
+            assert (await client.post("/classify", content=pictures.bomb(300))).status_code == 200
+            jobs.release("gate")
+            assert {(await reply).status_code for reply in answers} == {200}
+            assert gate.done()
+
+    asyncio.run(scenario())
 
 
 def test_the_route_says_what_an_upload_costs(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

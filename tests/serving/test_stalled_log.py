@@ -136,11 +136,16 @@ def test_a_log_that_nobody_reads_stops_nothing_and_is_written_once_it_is_read(
 def test_a_probe_that_cannot_be_put_on_record_is_refused_before_it_computes(models_dir: Path) -> None:
     async def scenario() -> None:
         async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
+            promised = 0
             while runtime.log.promise():
-                pass
+                promised += 1
+            assert promised > runtime.settings.uploads
             reply = await client.post("/probe", content=IMAGE)
             assert (reply.status_code, reply.json()["code"]) == (503, "not_recorded")
             assert reply.headers["retry-after"] == "5"
+            assert (
+                "too many probes are on their way at once, or nobody reads the log" in reply.json()["detail"]
+            )
             value = runtime.metrics.registry.get_sample_value
             assert value("clead_refused_total", {"code": "not_recorded"}) == 1
             assert value("clead_lane_wait_seconds_count", {"lane": "probe"}) == 0

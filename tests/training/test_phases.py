@@ -194,7 +194,9 @@ NOTHING_STANDS = [(0.2, 0.0), (0.6, 0.0), (0.5, 0.0), (0.6, 0.0)]
         ("standard", {"selection": {"steps": 2}}, MEASURED, 3),
         ("pgd_at", {}, MEASURED, 2),
         ("pgd_at", {}, NOTHING_STANDS, 2),
-        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.1, 0.1), (0.9, 0.0)], 3),
+        # One answer to everything is right on 3 of the 20 held-out images.
+        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.15, 0.15), (0.9, 0.0)], 4),
+        ("pgd_at", {}, [(0.9, 0.15), (0.2, 0.2), (0.5, 0.15), (0.3, 0.2)], 2),
     ],
 )
 def test_the_recipe_says_which_accuracy_chooses(

@@ -29,7 +29,7 @@ class CleadStatic(TrainingObjective):
       attack: u and v1 are cropped and mirrored here, each on its own, and each image meets one attack;
     * its projection reads 1000 outputs of another linear layer, here the features that this layer reads;
     * its surrogate is a ResNet-34, here the run that the recipe names (a ResNet-18 in the shipped recipe);
-    * images are held out of training here, and those that stand under PGD choose the head's epoch;
+    * images are held out of training here, and choose the head's epoch;
     * its momentum is the plain one: `optimiser.nesterov = false` in the shipped recipe, the default is true;
     * its cosine schedule is that of its code base, which ends at a thousandth of the rate, here at zero;
     * its "targetted" variant of the head, with FGSM of the surrogate in half of the batches, is left out.

@@ -20,7 +20,7 @@ from probes.objective import untargeted
 from probes.threat import Linf
 from training.checkpoint import CheckpointError, load_run, replace_file
 from training.classifier import TorchClassifier
-from training.data.images import DataError, LabelledImages
+from training.data.images import LabelledImages
 from training.networks.network import Network
 from training.objectives.settings import STATIC_EPS
 from training.perturbation import dealt
@@ -69,18 +69,12 @@ def adversarial_set(
     Raises:
         CheckpointError: there is no such run, the file cannot be written, or the set would be another than
             that of `made`.
-        DataError: the run knows other classes.
     """
     rows = torch.full((len(images),), -1, dtype=torch.int64)
     rows[chosen] = torch.arange(len(chosen))
     if made and (kept := _read(file, made)) is not None:
         return AdversarialSet(made, kept, rows)
     run = load_run(surrogate)
-    if run.classes != images.classes:
-        raise DataError(
-            f"the surrogate {surrogate} knows the classes {', '.join(run.classes[:5])}..., "
-            f"the data has {', '.join(images.classes[:5])}..."
-        )
     key = _key(surrogate, images, chosen, attacks)
     if made and key != made:
         raise CheckpointError(

@@ -33,6 +33,7 @@ from training.phases import (
     TrainingError,
     build_phase,
     check_batch_sizes,
+    check_earlier_runs,
     initial_network,
     phase_settings,
 )
@@ -75,6 +76,8 @@ class Trainer:
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
         self._constant = commonest_share(images.labels[self._held_out])
         check_batch_sizes(recipe, len(self._train), self._processes)
+        if not resuming:
+            check_earlier_runs(recipe, self._data)
         begun = recipe.model_copy(update={"start": None}) if resuming else recipe
         self.network = initial_network(begun, images.classes, device, self._processes)
         self._prepared = ""

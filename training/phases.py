@@ -10,6 +10,7 @@ import torch
 from training.batch_norm import share_batch_norm
 from training.checkpoint import load_run, read_checkpoint
 from training.networks import build_network
+from training.networks.compact_resnet import LEAST_WIDTH_ON_CPU
 from training.networks.network import Network
 from training.objectives.build import build_objective
 from training.objectives.objective import Context
@@ -37,10 +38,16 @@ def initial_network(
     Raises:
         RecipeError: the network is unknown or its options are.
         CheckpointError: there is no run to start from.
-        TrainingError: that run has another network.
+        TrainingError: that run has another network, or this one cannot be trained on `device`.
     """
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network.name, len(classes), recipe.network.options)
+    widths = recipe.network.options.get("widths", ())
+    if device.type == "cpu" and min(widths, default=LEAST_WIDTH_ON_CPU) < LEAST_WIDTH_ON_CPU:
+        raise TrainingError(
+            f"network.options.widths = {list(widths)}: below {LEAST_WIDTH_ON_CPU} channels torch crashes in "
+            f"training on a CPU; give each stage {LEAST_WIDTH_ON_CPU} at least, or train on a GPU"
+        )
     if recipe.start is not None:
         earlier = load_run(Path(recipe.start))
         if earlier.recipe.network != recipe.network:

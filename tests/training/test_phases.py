@@ -236,6 +236,14 @@ def test_a_run_does_not_start_from_another_network(
         _trainer({"start": str(clean_run), "network": network}, images, tmp_path)
 
 
+def test_a_network_whose_kernels_crash_a_cpu_is_not_trained_on_one(
+    images: LabelledImages, tmp_path: Path
+) -> None:
+    network = {"name": "compact_resnet", "options": {"widths": [16, 7], "blocks": [1, 1]}}
+    with pytest.raises(TrainingError, match=r"network\.options\.widths = \[16, 7\]: below 8 .* on a CPU"):
+        _trainer({"network": network}, images, tmp_path)
+
+
 @pytest.mark.parametrize("field", ["start", "objective.surrogate"])
 @pytest.mark.parametrize(
     ("changes", "said"),

@@ -94,7 +94,7 @@ def _measured(run: Run, evaluation: Evaluation, test: LabelledImages, work: Path
     return {
         "arm": run.arm,
         "seed": run.recipe.seed,
-        "recipe": _portable(run.recipe.model_dump(mode="json"), work),
+        "recipe": run.portable.model_dump(mode="json"),
         "passes_per_image_and_epoch": run.passes,
         "history": trained.progress.history,
         "transfer_3_steps": weak,
@@ -125,13 +125,6 @@ def _three_steps(
     )
     right: Tensor = TorchClassifier(module.eval()).logits(result.images).argmax(1) == labels
     return float(right.double().mean())
-
-
-def _portable(recipe: Any, work: Path) -> Any:
-    """The recipe with the names of runs in place of this machine's folders."""
-    if isinstance(recipe, dict):
-        return {key: _portable(value, work) for key, value in recipe.items()}
-    return recipe.removeprefix(f"{work}/") if isinstance(recipe, str) else recipe
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def initial_network(
     widths = recipe.network.options.get("widths", ())
     if device.type == "cpu" and min(widths, default=LEAST_WIDTH_ON_CPU) < LEAST_WIDTH_ON_CPU:
         raise TrainingError(
-            f"network.options.widths = {list(widths)}: below {LEAST_WIDTH_ON_CPU} channels torch crashes in "
-            f"training on a CPU; give each stage {LEAST_WIDTH_ON_CPU} at least, or train on a GPU"
+            f"network.options.widths = {list(widths)}: below {LEAST_WIDTH_ON_CPU} channels torch can crash "
+            f"in training on a CPU; give each stage {LEAST_WIDTH_ON_CPU} at least, or train on a GPU"
         )
     if recipe.start is not None:
         earlier = load_run(Path(recipe.start))

@@ -26,6 +26,13 @@ _TAKEN: Mapping[str, Collection[str]] = {
     "noise_fgsm": ("noise",),
 }
 """The fields of [attack] that each attack reads, beside norm and eps."""
+_THREE_VIEW = ("weight", frozenset({"temperature", "projection", "positives"}))
+_CONTRAST: Mapping[str, tuple[str, frozenset[str]]] = {
+    "clead": _THREE_VIEW,
+    "clead_simultaneous": _THREE_VIEW,
+    "ascl": ("contrast_weight", frozenset({"temperature", "projection", "selection", "distance"})),
+}
+"""By objective, the weight of its contrast, and the fields of [objective] that only the contrast reads."""
 
 
 def contradictions(recipe: Recipe, *, written: Mapping[str, Any], overrides: Collection[str]) -> list[str]:
@@ -45,7 +52,11 @@ def contradictions(recipe: Recipe, *, written: Mapping[str, Any], overrides: Col
 
 
 def _idle(recipe: Recipe, overrides: Collection[str]) -> Iterator[str]:
-    for section, field, because, value in (*_idle_attack(recipe), *_idle_schedule(recipe)):
+    for section, field, because, value in (
+        *_idle_attack(recipe),
+        *_idle_contrast(recipe),
+        *_idle_schedule(recipe),
+    ):
         name = f"{section}.{field}"
         if _covered(name, overrides) or not _covered(because, overrides):
             yield f"{name} has no effect with {because} = {value!r}; leave it out"
@@ -67,6 +78,13 @@ def _taken(recipe: Recipe) -> set[str]:
         elif not isinstance(objective, StandardSettings | CleadStaticSettings):
             taken.update({"name", "mix"}, *(_TAKEN[name] for name in recipe.attack.names))
     return taken
+
+
+def _idle_contrast(recipe: Recipe) -> Iterator[tuple[str, str, str, object]]:
+    weight, fields = _CONTRAST.get(recipe.objective.name, ("", frozenset()))
+    if weight and not getattr(recipe.objective, weight):
+        for field in sorted(recipe.objective.model_fields_set & fields):
+            yield "objective", field, f"objective.{weight}", 0
 
 
 def _idle_schedule(recipe: Recipe) -> Iterator[tuple[str, str, str, object]]:

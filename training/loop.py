@@ -33,6 +33,7 @@ from training.phases import (
     TrainingError,
     build_phase,
     check_batch_sizes,
+    check_earlier_runs,
     initial_network,
     phase_settings,
 )
@@ -40,7 +41,7 @@ from training.processes import Processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe
 from training.run_folder import BEST, LAST
-from training.selection import held_out_accuracy
+from training.selection import commonest_share, held_out_accuracy, rank
 from training.totals import Totals, means
 
 
@@ -73,7 +74,10 @@ class Trainer:
         self._processes = processes or Processes()
         self._clock = clock
         self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
+        self._constant = commonest_share(images.labels[self._held_out])
         check_batch_sizes(recipe, len(self._train), self._processes)
+        if not resuming:
+            check_earlier_runs(recipe, self._data)
         begun = recipe.model_copy(update={"start": None}) if resuming else recipe
         self.network = initial_network(begun, images.classes, device, self._processes)
         self._prepared = ""
@@ -255,11 +259,14 @@ class Trainer:
         return f"held_out_{self.recipe.selection.by}"
 
     def _is_best(self, figures: dict[str, float]) -> bool:
-        """Of the epochs so far, the first with the highest accuracy; if that is zero, the best clean one."""
-        found, before = figures[self._selected_by], self.progress
-        if found == before.best_accuracy == 0.0:
-            return figures["held_out_clean"] > before.history[before.best_epoch - 1]["held_out_clean"]
-        return found > before.best_accuracy
+        """Whether the epoch with these is better than all before it."""
+        if not self.progress.best_epoch:
+            return True
+        best = self.progress.history[self.progress.best_epoch - 1]
+        return self._rank(figures) > self._rank(best)
+
+    def _rank(self, figures: dict[str, float]) -> tuple[float, float]:
+        return rank(figures, by=self.recipe.selection.by, constant=self._constant)
 
     def _save(self, name: str) -> None:
         tensors = module_tensors(self._phase.result if name == BEST else self.network, "network.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from training.batch_norm import share_batch_norm
-from training.checkpoint import load_run
+from training.checkpoint import load_run, read_checkpoint
 from training.networks import build_network
+from training.networks.compact_resnet import LEAST_WIDTH_ON_CPU
 from training.networks.network import Network
 from training.objectives.build import build_objective
 from training.objectives.objective import Context
@@ -16,6 +18,7 @@ from training.perturbation import Perturbation
 from training.phase import Phase
 from training.processes import Processes
 from training.recipe import Head, Optimiser, Recipe
+from training.run_folder import BEST
 
 
 class TrainingError(RuntimeError):
@@ -35,16 +38,20 @@ def initial_network(
     Raises:
         RecipeError: the network is unknown or its options are.
         CheckpointError: there is no run to start from.
-        TrainingError: that run has another network or other classes.
+        TrainingError: that run has another network, or this one cannot be trained on `device`.
     """
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network.name, len(classes), recipe.network.options)
+    widths = recipe.network.options.get("widths", ())
+    if device.type == "cpu" and min(widths, default=LEAST_WIDTH_ON_CPU) < LEAST_WIDTH_ON_CPU:
+        raise TrainingError(
+            f"network.options.widths = {list(widths)}: below {LEAST_WIDTH_ON_CPU} channels torch can crash "
+            f"in training on a CPU; give each stage {LEAST_WIDTH_ON_CPU} at least, or train on a GPU"
+        )
     if recipe.start is not None:
         earlier = load_run(Path(recipe.start))
-        if earlier.recipe.network != recipe.network or earlier.classes != classes:
-            raise TrainingError(
-                f"start = {recipe.start!r} has another network or other classes than this recipe and its data"
-            )
+        if earlier.recipe.network != recipe.network:
+            raise TrainingError(f"start = {recipe.start!r} has another network than this recipe")
         network.load_state_dict(earlier.network.state_dict())
     if processes.count > 1:
         share_batch_norm(network, processes)
@@ -52,6 +59,43 @@ def initial_network(
     if recipe.compile and device.type == "cuda":
         network.compile_backbone()
     return network
+
+
+def check_earlier_runs(recipe: Recipe, data: str) -> None:
+    """Whether the runs that this one begins with held out the same images.
+
+    What they were trained on cannot say which epoch of this one is the best.
+
+    Args:
+        data: `LabelledImages.digest` of the training images.
+
+    Raises:
+        CheckpointError: there is no such run.
+        TrainingError: they were trained on images that are held out here, or may have been.
+    """
+    named = {"start": recipe.start, "objective.surrogate": getattr(recipe.objective, "surrogate", None)}
+    for field, folder in named.items():
+        if folder is None:
+            continue
+        _, earlier = read_checkpoint(Path(folder) / BEST)
+        if other := ", ".join(_other_split(recipe, earlier.recipe, same_data=earlier.data == data)):
+            raise TrainingError(
+                f"{field} = {folder!r} may have been trained on images that are held out here to choose the "
+                f"checkpoint: it has {other}; name a run with the same"
+            )
+
+
+def _other_split(recipe: Recipe, earlier: Recipe, *, same_data: bool) -> Iterator[str]:
+    fields: dict[str, tuple[int | None, int | None]] = {
+        "seed": (earlier.seed, recipe.seed),
+        "data.holdout": (earlier.data.holdout, recipe.data.holdout),
+    }
+    if not same_data:
+        yield "other training data (classes, labels, images and their order count)"
+        fields["data.limit"] = (earlier.data.limit, recipe.data.limit)
+    for name, (theirs, own) in fields.items():
+        if theirs != own:
+            yield f"{name} = {theirs} (here {own})"
 
 
 def check_batch_sizes(recipe: Recipe, training_images: int, processes: Processes) -> None:

@@ -102,7 +102,8 @@ class Selection(Section):
 
     by: Literal["robust", "clean"] = "robust"
     """Which of their accuracies: clean by default for `standard`, whose robust one is highest before it has
-    learnt anything. Where nothing is robust, the clean one decides anyway."""
+    learnt anything. Robust accuracy counts only above the share of the commonest held-out class, which one
+    answer to everything reaches too; where no epoch gets there, the clean one decides."""
 
     steps: int = Field(10, ge=1)
     batch_size: int = Field(250, ge=1)

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.methods.arms import Run, read_study
-from benchmarks.methods.memory import measure_memory
+from benchmarks.methods.measured import current_result
 from benchmarks.methods.page import write_page
 from benchmarks.methods.per_image import FOLDER, PerImageError, keep_per_image
+from benchmarks.methods.step_cost import measure_costs
 from training.checkpoint import CheckpointError
 from training.data.sources import open_images
 from training.run import input_spec
@@ -22,7 +23,7 @@ RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
-    """Runs that have no file of results yet are made, `--jobs` at a time, each with one thread."""
+    """Runs that have no result of their recipe yet are made, `--jobs` at a time, each with one thread."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
     parser.add_argument("--data-dir", type=Path, help="folder that holds CIFAR-10, or gets it")
     parser.add_argument(
@@ -36,13 +37,13 @@ def main() -> int:
         help="evaluate runs of --work again, clean and under PGD, whose images right and wrong were not kept",
     )
     parser.add_argument(
-        "--memory", action="store_true", help="measure the memory of a few training steps of every arm"
+        "--cost", action="store_true", help="measure memory and time of a few training steps of every arm"
     )
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     failed = 0
-    if arguments.memory:
-        measure_memory(RESULTS)
+    if arguments.cost:
+        measure_costs(RESULTS)
     elif not arguments.page:
         if arguments.data_dir is None:
             parser.error("--data-dir is needed to train")
@@ -55,7 +56,7 @@ def main() -> int:
 def _make(data_dir: Path, work: Path, jobs: int) -> int:
     """How many runs failed."""
     work.mkdir(parents=True, exist_ok=True)
-    missing = [run for run in read_study(work).runs if not (RESULTS / f"{run.name}.json").exists()]
+    missing = [run for run in read_study(work).runs if current_result(RESULTS, run) is None]
     failed = 0
     # Surrogates first: other runs begin with them.
     for wave in ([run for run in missing if run.surrogate is None], [r for r in missing if r.surrogate]):
@@ -66,7 +67,7 @@ def _make(data_dir: Path, work: Path, jobs: int) -> int:
 
 def _look_again(data_dir: Path, work: Path) -> int:
     """How many runs failed."""
-    runs = [run for run in read_study(work).runs if (RESULTS / f"{run.name}.json").exists()]
+    runs = [run for run in read_study(work).runs if current_result(RESULTS, run) is not None]
     missing = [run for run in runs if not (RESULTS / FOLDER / f"{run.name}.json").exists()]
     if not missing:
         return 0

@@ -43,6 +43,16 @@ class Run:
         """The run with this seed whose images are shown to this one; none for the surrogate itself."""
         return None if self.arm == SURROGATE else f"{SURROGATE}-{self.recipe.seed}"
 
+    @property
+    def portable(self) -> Recipe:
+        """The recipe with the names of runs in place of this machine's folders."""
+        content = self.recipe.model_dump(mode="json")
+        if self.recipe.start is not None:
+            content["start"] = self.surrogate
+        if "surrogate" in content["objective"]:
+            content["objective"]["surrogate"] = self.surrogate
+        return recipe_from(content, origin=self.name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.methods.arms import passes_spent
+from benchmarks.methods.arms import Run, passes_spent
 from benchmarks.methods.difference import Sample
 from benchmarks.methods.per_image import FOLDER as PER_IMAGE
 from benchmarks.methods.per_image import read_per_image
 from training.evaluation.figures import Evaluation, evaluation_from_json
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread, across_seeds
+from training.recipe import recipe_from
+from training.section import RecipeError
 
 MACHINE = "machine.toml"
 """In the folder of results: the machine of those files that do not name theirs."""
@@ -88,30 +90,42 @@ class Arm:
         values = [result.history[epoch].get(name) for result in self.results]
         return None if None in values else fmean(value for value in values if value is not None)
 
-    @property
-    def seconds(self) -> float:
-        """Processor time of an epoch, in the mean over epochs and seeds, without the head's."""
-        return fmean(
-            epoch["seconds"]
-            for result in self.results
-            for epoch in result.history[: result.recipe["optimiser"]["epochs"]]
-        )
+
+def current_result(folder: Path, run: Run) -> dict[str, Any] | None:
+    """What the file of `run` holds; None where there is none, or where it is stale: of another recipe."""
+    file = folder / f"{run.name}.json"
+    if not file.is_file():
+        return None
+    content: dict[str, Any] = json.loads(file.read_bytes())
+    try:
+        made = recipe_from(content["recipe"], origin=str(file))
+    except RecipeError:
+        return None
+    return content if made.same_training(run.portable) else None
 
 
-def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms with at least one result, in this order."""
-    found: dict[str, list[Result]] = {name: [] for name in order}
+def stale_results(folder: Path, runs: Iterable[Run]) -> list[str]:
+    """Names of the results that belong to none of `runs`, or to another recipe than theirs."""
+    current = {run.name for run in runs if current_result(folder, run) is not None}
+    return sorted(path.stem for path in folder.glob("*.json") if path.stem not in current)
+
+
+def read_results(folder: Path, runs: Iterable[Run]) -> tuple[Arm, ...]:
+    """The arms with at least one result that is not stale, in the order of `runs`."""
+    found: dict[str, list[Result]] = {}
     machine = folder / MACHINE
     default = tomllib.loads(machine.read_text(encoding="utf-8")) if machine.is_file() else {}
-    for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    for run in runs:
+        content = current_result(folder, run)
+        if content is None:
+            continue
         evaluation = evaluation_from_json(json.dumps(content["evaluation"]))
-        kept = read_per_image(folder / PER_IMAGE / path.name, evaluation)
-        found[content["arm"]].append(
+        kept = read_per_image(folder / PER_IMAGE / f"{run.name}.json", evaluation)
+        found.setdefault(run.arm, []).append(
             Result(
-                arm=content["arm"],
-                seed=content["seed"],
-                recipe=content["recipe"],
+                arm=run.arm,
+                seed=run.recipe.seed,
+                recipe=run.portable.model_dump(mode="json"),
                 passes=content["passes_per_image_and_epoch"],
                 history=tuple(content["history"]),
                 transfer_3_steps=content["transfer_3_steps"],
@@ -120,4 +134,4 @@ def read_results(folder: Path, order: Sequence[str]) -> tuple[Arm, ...]:
                 provenance=default | {key: content[key] for key in _PROVENANCE if key in content},
             )
         )
-    return tuple(Arm(name=name, results=tuple(results)) for name, results in found.items() if results)
+    return tuple(Arm(name=name, results=tuple(results)) for name, results in found.items())

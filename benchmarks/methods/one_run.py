@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.machine import provenance
 from benchmarks.methods.arms import Run, Study, read_study
+from benchmarks.methods.measured import current_result
 from benchmarks.methods.per_image import keep_per_image
 from cli.subject import load_subject
 from probes.attacks.pgd import pgd
@@ -25,6 +26,7 @@ from training.data.sources import open_images
 from training.evaluation.evaluate import chosen_images, evaluate
 from training.evaluation.figures import Evaluation
 from training.evaluation.request import EvaluationRequest
+from training.held_folder import held_folder
 from training.loop import Trainer
 from training.networks.network import Network
 from training.progress import TrainingProgress
@@ -43,9 +45,15 @@ def main() -> None:
     work, results = Path(arguments.work), Path(arguments.results)
     study = read_study(work)
     run = next(run for run in study.runs if run.name == arguments.run)
-    _train(run, Path(arguments.data_dir), work / run.name)
-    data = run.recipe.data.dataset
-    test = open_images(Path(arguments.data_dir), "test", dataset=data, spec=input_spec(run.recipe))
+    with held_folder(work / run.name):
+        # Another process may have made it since this one was started.
+        if current_result(results, run) is None:
+            _make(run, study, data_dir=Path(arguments.data_dir), work=work, results=results)
+
+
+def _make(run: Run, study: Study, *, data_dir: Path, work: Path, results: Path) -> None:
+    _train(run, data_dir, work / run.name)
+    test = open_images(data_dir, "test", dataset=run.recipe.data.dataset, spec=input_spec(run.recipe))
     evaluation = _evaluated(run, study, test, work)
     measured = _measured(run, evaluation, test, work)
     unfinished = results / f".{run.name}.unfinished"
@@ -56,12 +64,18 @@ def main() -> None:
 
 def _train(run: Run, data_dir: Path, folder: Path) -> None:
     images = training_images(run.recipe, data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Processor time: whatever else the machine does, an epoch then costs the same.
+    going_on = (folder / LAST).exists()
     trainer = Trainer(
-        run.recipe, images, folder, device=_CPU, commit=current_commit(), clock=time.process_time
+        run.recipe,
+        images,
+        folder,
+        device=_CPU,
+        commit=current_commit(),
+        # Processor time: whatever else the machine does, an epoch then costs the same.
+        clock=time.process_time,
+        resuming=going_on,
     )
-    if (folder / LAST).exists():
+    if going_on:
         trainer.resume()
     head = run.recipe.head
     with TrainingProgress(run.recipe.optimiser.epochs + (0 if head is None else head.epochs)) as bars:
@@ -94,7 +108,7 @@ def _measured(run: Run, evaluation: Evaluation, test: LabelledImages, work: Path
     return {
         "arm": run.arm,
         "seed": run.recipe.seed,
-        "recipe": _portable(run.recipe.model_dump(mode="json"), work),
+        "recipe": run.portable.model_dump(mode="json"),
         "passes_per_image_and_epoch": run.passes,
         "history": trained.progress.history,
         "transfer_3_steps": weak,
@@ -125,13 +139,6 @@ def _three_steps(
     )
     right: Tensor = TorchClassifier(module.eval()).logits(result.images).argmax(1) == labels
     return float(right.double().mean())
-
-
-def _portable(recipe: Any, work: Path) -> Any:
-    """The recipe with the names of runs in place of this machine's folders."""
-    if isinstance(recipe, dict):
-        return {key: _portable(value, work) for key, value in recipe.items()}
-    return recipe.removeprefix(f"{work}/") if isinstance(recipe, str) else recipe
 
 
 if __name__ == "__main__":

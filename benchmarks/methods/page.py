@@ -13,10 +13,10 @@ from benchmarks.methods.costs import costs
 from benchmarks.methods.findings import findings
 from benchmarks.methods.gates import caught
 from benchmarks.methods.literature import below_expectation
-from benchmarks.methods.measured import Arm, read_results
-from benchmarks.methods.memory import FOLDER as MEMORY
+from benchmarks.methods.measured import Arm, read_results, stale_results
 from benchmarks.methods.plots import draw_arms
 from benchmarks.methods.selection import kept_by_selection
+from benchmarks.methods.step_cost import FOLDER as COST
 from training.evaluation.figures import wilson
 from training.evaluation.seeds import MINIMUM_SEEDS, Spread
 
@@ -28,7 +28,7 @@ def write_page(results: Path, docs: Path) -> None:
     """Write `methods.md`, and `methods.png` beside it, into `docs`."""
     study = read_study(Path("runs"))
     order = list(dict.fromkeys(run.arm for run in study.runs))
-    arms = read_results(results, order)
+    arms, stale = read_results(results, study.runs), stale_results(results, study.runs)
     compared = [arm for arm in arms if arm.compared]
     others = [name for name in order if name not in {arm.name for arm in compared}]
     named = {arm.name: arm for arm in compared}
@@ -42,9 +42,11 @@ def write_page(results: Path, docs: Path) -> None:
     if compared:
         sections += ["## Below what was to be expected", below_expectation(named)]
     if arms:
-        sections += ["## Checks", caught(arms), "## Cost", costs(arms, results / MEMORY)]
+        sections += ["## Checks", caught(arms), "## Cost", costs(arms, results / COST)]
     if others:
         sections += ["## Not compared", _others(others, arms)]
+    if stale:
+        sections += ["## Stale", _STALE + ", ".join(stale)]
     (docs / "methods.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -74,6 +76,10 @@ Threat: l-inf, eps 8/255. Measured on {n} test images, the same for all. *Transf
 other test images: those alone make one figure uncertain by up to {sampling:.0f} points (95%).
 
 Runs were made on: {machines}."""
+
+_STALE = """\
+These runs were made with another recipe than the study has now. They are in no figure of this page, and the
+command above makes them again: """
 
 
 def _set_up(study: Study, arms: Sequence[Arm]) -> str:

@@ -65,7 +65,7 @@ def test_from_a_recipe_to_an_answer(
     trained = json.loads(resumed.stdout)
     assert (trained["folder"], trained["epochs"]) == (str(run), 2)
     assert [figures["epoch"] for figures in trained["history"]] == [1, 2]
-    assert max(epoch["held_out_robust"] for epoch in trained["history"]) == trained["best_accuracy"]
+    assert trained["history"][trained["best_epoch"] - 1]["held_out_robust"] == trained["best_accuracy"]
 
     assert evaluated.exit_code == 0, evaluated.output
     evaluation = evaluation_from_json(evaluated.stdout)

@@ -138,6 +138,17 @@ def test_a_run_makes_its_images_again_from_the_same_surrogate(
     assert (killed / FILE).read_bytes() == made
 
 
+def test_images_of_an_earlier_version_of_the_attacks_are_not_taken(
+    clean_run: Path, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key() -> str:
+        return module._key(clean_run, images, torch.arange(40), ("fgsm",))
+
+    now = key()
+    monkeypatch.setattr(module, "_VERSION", "1")
+    assert key() != now
+
+
 def test_adversarial_images_are_made_once_and_again_when_their_surrogate_changes(
     clean_run: Path, images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +204,22 @@ def _attacked(name: str) -> tuple[Tensor, Tensor, Tensor, Pixels]:
 def test_fgsm_makes_one_step_of_eps() -> None:
     images, found, rising, _ = _attacked("fgsm")
     torch.testing.assert_close(found - images, EPS * rising)
+
+
+def test_fgsm_takes_its_step_where_that_lowers_the_loss_too() -> None:
+    images = torch.full((1, 3, 32, 32), 0.5)
+    found = module._attacked(_Valley(), "fgsm", images, torch.tensor([0]), torch.arange(1))  # type: ignore[arg-type]
+    torch.testing.assert_close(found, images + EPS)
+
+
+class _Valley(torch.nn.Module):
+    """The first class of two wins by as much as the mean pixel lies away from 0.51: on the way up from 0.5 by
+    less at first, but by more than before at the end of a step of eps.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        distance = (images.mean(dim=(1, 2, 3)) - 0.51).abs()
+        return torch.stack([distance, torch.zeros_like(distance)], dim=1)
 
 
 def test_pgd_makes_three_steps_of_3_255_from_a_random_start() -> None:

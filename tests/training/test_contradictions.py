@@ -66,6 +66,22 @@ def _write(tmp_path: Path, text: str) -> Path:
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "contrast"\n', "objective.*weight must not be 0"),
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "sum"\n', "objective.*weight must not be 0"),
         (
+            '[objective]\nname = "clead"\nweight = 0\ntemperature = 0.2\nprojection = 8\n',
+            "objective.projection has no effect with objective.weight = 0; .*objective.temperature has no",
+        ),
+        (
+            SIMULTANEOUS + 'weight = 0\npositives = "label"\n',
+            "objective.positives has no effect with objective.weight = 0",
+        ),
+        (
+            '[objective]\nname = "ascl"\ncontrast_weight = 0\nselection = "global"\ndistance = "l1"\n',
+            "objective.distance has no .* with objective.contrast_weight = 0; .*objective.selection has no",
+        ),
+        (
+            STATIC.replace("[head]", 'attacks = ["fgsm", "fgsm"]\n[head]'),
+            "objective.*: .*attacks names one twice: fgsm, fgsm",
+        ),
+        (
             "[data]\nlimit = 400\nholdout = 201\n",
             "data: .*holdout = 201 .* limit = 400 images; lower .* to 200",
         ),
@@ -88,6 +104,8 @@ def test_a_contradiction_is_refused_by_field(tmp_path: Path, text: str, message:
         f'{STATIC}objective = {{ name = "pgd_at" }}\n{PGD}',
         STATIC + 'milestones = [0.5]\n[attack]\nnorm = "linf"\neps = "8/255"\n',
         "[optimiser]\nweight_perturbation = 0.1\nweight_perturbation_from = 0.2\n",
+        '[objective]\nname = "clead"\nweight = 0\n',
+        '[objective]\nname = "ascl"\ncontrast_weight = 0\ncrops = 1\n',
         # What is measured.
         '[objective]\nname = "standard"\n[attack]\neps = "4/255"\n',
         "[data]\nlimit = 400\nholdout = 200\n",
@@ -105,6 +123,8 @@ def test_an_override_may_leave_fields_of_the_file_without_effect(tmp_path: Path)
         read_recipe(path, ["attack.name=noise_fgsm", "attack.steps=2"])
     with pytest.raises(RecipeError, match=r"attack.steps has no effect"):
         read_recipe(path, ['attack={name="noise_fgsm",steps=2}'])
+    contrast = _write(tmp_path, '[objective]\nname = "clead"\ntemperature = 0.2\n')
+    read_recipe(contrast, ["objective.weight=0"])
 
 
 def test_an_override_of_the_norm_needs_sizes_of_its_own(tmp_path: Path) -> None:

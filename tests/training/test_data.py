@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow
@@ -16,7 +15,6 @@ from export.manifest import InputSpec
 from serving.uploads.images import decode
 from tests.serving import pictures
 from training.data import images as images_module
-from training.data import sources
 from training.data.images import DataError, LabelledImages
 from training.data.sources import open_images
 
@@ -213,37 +211,3 @@ def test_parquet_with_other_columns_or_no_parquet_at_all(tmp_path: Path) -> None
     (tmp_path / "train-0.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"cannot read .*train-0\.parquet"):
         open_images(tmp_path, "train", dataset="x", spec=SPEC)
-
-
-def test_torchvision_is_asked_to_download_only_what_is_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[bool] = []
-
-    def cifar(root: str, *, train: bool, download: bool) -> SimpleNamespace:
-        asked.append(download)
-        data = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
-        return SimpleNamespace(data=data, targets=[0, 1], classes=["a", "b"])
-
-    monkeypatch.setitem(sources._TORCHVISION, "cifar10", cifar)
-    images = open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
-    assert images.pixels(torch.tensor([1])).shape == (1, 3, 32, 32)
-    said = capsys.readouterr().err
-    assert "nor cifar-10-batches-py/: downloading cifar10 into it" in said and str(tmp_path) in said
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)
-    assert capsys.readouterr().err == ""
-    with pytest.raises(
-        DataError, match=r"the data folder .*typo does not exist; make it, and cifar10 is down"
-    ):
-        open_images(tmp_path / "typo", "train", dataset="cifar10", spec=SPEC)
-    assert asked == [True, False]
-
-
-def test_a_failed_download_is_an_error_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cifar(root: str, *, train: bool, download: bool) -> SimpleNamespace:
-        raise OSError("no network")
-
-    monkeypatch.setitem(sources._TORCHVISION, "cifar10", cifar)
-    with pytest.raises(DataError, match=r"cannot get cifar10 into .*no network"):
-        open_images(tmp_path, "train", dataset="cifar10", spec=SPEC)

@@ -194,7 +194,9 @@ NOTHING_STANDS = [(0.2, 0.0), (0.6, 0.0), (0.5, 0.0), (0.6, 0.0)]
         ("standard", {"selection": {"steps": 2}}, MEASURED, 3),
         ("pgd_at", {}, MEASURED, 2),
         ("pgd_at", {}, NOTHING_STANDS, 2),
-        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.1, 0.1), (0.9, 0.0)], 3),
+        # One answer to everything is right on 3 of the 20 held-out images.
+        ("pgd_at", {}, [*NOTHING_STANDS[:2], (0.15, 0.15), (0.9, 0.0)], 4),
+        ("pgd_at", {}, [(0.9, 0.15), (0.2, 0.2), (0.5, 0.15), (0.3, 0.2)], 2),
     ],
 )
 def test_the_recipe_says_which_accuracy_chooses(
@@ -230,8 +232,42 @@ def test_a_run_does_not_start_from_another_network(
     clean_run: Path, images: LabelledImages, tmp_path: Path
 ) -> None:
     network = {"name": "compact_resnet", "options": {"widths": [8, 8], "blocks": [1, 1]}}
-    with pytest.raises(TrainingError, match="has another network or other classes"):
+    with pytest.raises(TrainingError, match="has another network than this recipe"):
         _trainer({"start": str(clean_run), "network": network}, images, tmp_path)
+
+
+def test_a_network_whose_kernels_crash_a_cpu_is_not_trained_on_one(
+    images: LabelledImages, tmp_path: Path
+) -> None:
+    network = {"name": "compact_resnet", "options": {"widths": [16, 7], "blocks": [1, 1]}}
+    with pytest.raises(TrainingError, match=r"network\.options\.widths = \[16, 7\]: below 8 .* on a CPU"):
+        _trainer({"network": network}, images, tmp_path)
+
+
+@pytest.mark.parametrize("field", ["start", "objective.surrogate"])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 4}, r"seed = 3 \(here 4\)"),
+        ({"data": {"dataset": "cifar10", "holdout": 40}}, r"data.holdout = 20 \(here 40\)"),
+        ({"data": {"dataset": "cifar10", "holdout": 20, "limit": 190}}, r"data.limit = None \(here 190\)"),
+    ],
+)
+def test_a_run_does_not_begin_with_one_that_may_have_seen_what_it_holds_out(
+    field: str,
+    changes: dict[str, Any],
+    said: str,
+    clean_run: Path,
+    images: LabelledImages,
+    tmp_path: Path,
+) -> None:
+    begins: dict[str, Any] = {"start": str(clean_run)}
+    if field == "objective.surrogate":
+        begins = {"objective": {"name": "clead_static", "surrogate": str(clean_run)}, "head": HEAD}
+    limit = changes.get("data", {}).get("limit", len(images))
+    with pytest.raises(TrainingError, match=rf"^{field} = .* held out here .* it has .*{said}"):
+        _trainer({**begins, **changes}, images.spread(limit), tmp_path / "run")
+    assert _trainer(begins, images, tmp_path / "run").progress.epoch == 0
 
 
 def test_the_command_says_the_folder_alone_on_its_output(

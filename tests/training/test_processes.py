@@ -22,6 +22,20 @@ from training.run_folder import BEST, LAST
 
 ROOT = Path(__file__).parents[2]
 CLEAD = "from cli.main import main; main()"
+MORTAL = """
+import os, signal
+from training.phase import Phase
+
+original, left = Phase.step, iter(range(11))
+
+def mortal(*arguments):
+    if next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+Phase.step = mortal
+"""
+"""Each process dies where it would begin its twelfth step."""
 
 
 def _torchrun(*arguments: str) -> None:
@@ -106,6 +120,28 @@ def test_torchrun_trains_a_recipe(tiny_recipe_file: Path, data_dir: Path, tmp_pa
     assert two["loss_contrast"] == pytest.approx(one["loss_contrast"], rel=1e-2)
     assert two["held_out_clean"] == pytest.approx(one["held_out_clean"], abs=0.1)
     assert (tmp_path / "two" / BEST).exists()
+
+
+def test_two_processes_that_were_killed_end_as_if_they_had_not_been(
+    tiny_recipe_file: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    launch, mortal = tmp_path / "launch.py", tmp_path / "mortal.py"
+    launch.write_text(CLEAD, encoding="utf-8")
+    mortal.write_text(MORTAL + CLEAD, encoding="utf-8")
+    # An epoch of twelve steps. Processes ask at the tenth whether a checkpoint is due: there amid replays.
+    changes = ['objective={name="clead_simultaneous",projection=16,replays=4}', "checkpoint_seconds=1e-9"]
+    changes += ["optimiser.epochs=1", "optimiser.average=0.9", "optimiser.weight_perturbation=0.01"]
+    options = ["train", str(tiny_recipe_file), "--data-dir", str(data_dir), "--device", "cpu", "--resume"]
+    options += [option for change in changes for option in ("--set", change)]
+    _torchrun(str(launch), *options, "--out", str(tmp_path / "whole"))
+    with pytest.raises(subprocess.CalledProcessError):
+        _torchrun(str(mortal), *options, "--out", str(tmp_path / "killed"))
+    assert read_checkpoint(tmp_path / "killed" / LAST)[1].progress.step == 10
+    _torchrun(str(launch), *options, "--out", str(tmp_path / "killed"))
+    for name in (LAST, BEST):
+        whole, killed = (read_checkpoint(tmp_path / run / name)[0] for run in ("whole", "killed"))
+        assert whole.keys() == killed.keys()
+        assert [key for key in whole if not torch.equal(whole[key], killed[key])] == []
 
 
 def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,26 @@ def test_a_run_may_go_on_with_other_settings_of_the_machine_only() -> None:
         assert not recipe.same_training(recipe_from({"name": "x", **training}, origin="test"))
 
 
+@pytest.mark.parametrize(
+    ("name", "drops"),
+    [
+        # From its script's epochs 75, 90 and 100 on, counted from 1; the others' drops come after theirs.
+        ("mart-cifar10-resnet18", (74, 89, 99)),
+        ("ascl-cifar10-resnet18", (100, 105, 110)),
+        ("rsupcon-cifar10-resnet18", (100, 150)),
+    ],
+)
+def test_the_rate_drops_after_the_epochs_of_the_public_code(name: str, drops: tuple[int, ...]) -> None:
+    optimiser = read_recipe(find_recipe(name)).optimiser
+    assert [share * optimiser.epochs for share in optimiser.milestones] == pytest.approx(drops, abs=0.05)
+    assert (optimiser.schedule, optimiser.decay) == ("step", 0.1)
+
+
+def test_mart_takes_the_steps_of_its_script() -> None:
+    attack = read_recipe(find_recipe("mart-cifar10-resnet18")).attack
+    assert (attack.step_size, attack.steps, attack.start) == (0.007, 10, "near")
+
+
 def test_a_recipe_survives_json() -> None:
     recipe = read_recipe(find_recipe("clead-cifar10-compact"))
     assert recipe_from(recipe.model_dump(mode="json"), origin="json") == recipe

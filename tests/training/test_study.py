@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.machine import described
-from benchmarks.methods.arms import Run, passes_per_image, read_study
+from benchmarks.methods.arms import passes_per_image, read_study
 from benchmarks.methods.baselines import same_attack
 from benchmarks.methods.findings import findings
 from benchmarks.methods.measured import read_results
 from benchmarks.methods.page import write_page
 from benchmarks.methods.per_image import FOLDER, PerImage, write_per_image
 from tests.training.batches import make_batch, make_context, make_network
-from training.evaluation.figures import Evaluation, Figure, Gate
+from tests.training.study_results import evaluation, write_result
 from training.objectives.build import build_objective
 from training.objectives.clead_static import CleadStatic
 from training.phase import Phase
 from training.processes import Processes
 
-EPS = 8 / 255
 STUDY = read_study(Path("runs"))
 ARMS = {run.arm: run for run in STUDY.runs if run.recipe.seed == 0}
 
@@ -98,53 +96,11 @@ class _Stored:
         return torch.rand(len(samples), 3, 32, 32, device=device)
 
 
-def _evaluation(run: Run, clean: float, robust: float, *, failed: str = "") -> Evaluation:
-    def figure(name: str, accuracy: float) -> Figure:
-        attack = {"norm": None, "eps": None} if name == "clean" else {"norm": "linf", "eps": EPS}
-        return Figure(name=name, accuracy=accuracy, n=200, seconds=1.0, **attack)  # type: ignore[arg-type]
-
-    return Evaluation(
-        subject=run.name,
-        weights_sha256=run.name.encode().hex().ljust(64, "0"),
-        dataset="cifar10",
-        n=200,
-        seed=0,
-        figures=(
-            figure("clean", clean),
-            figure("fgsm", robust + 0.05),
-            figure("pgd-50-10", robust + 0.02),
-            figure("transfer", clean - 0.02),
-            figure("autoattack", robust),
-        ),
-        worst_case=figure("worst-case", robust),
-        gates=(
-            Gate(name="enough_images", passed=False, detail=""),
-            Gate(name="converged", passed=failed != "converged", detail="twice the steps"),
-        ),
-        libraries={},
-    )
-
-
-def _write(folder: Path, run: Run, evaluation: Evaluation, **history: float) -> None:
-    epoch = {"epoch": 1.0, "loss": 1.0, "seconds": 30.0, **history}
-    content: dict[str, Any] = {
-        "arm": run.arm,
-        "seed": run.recipe.seed,
-        "recipe": run.recipe.model_dump(mode="json"),
-        "passes_per_image_and_epoch": run.passes,
-        "history": [epoch],
-        "transfer_3_steps": None if run.surrogate is None else 0.6,
-        "evaluation": evaluation.to_dict(),
-        "commit": "0123456789",
-    }
-    (folder / f"{run.name}.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-def _write_memory(results: Path, arm: str, size: int) -> None:
+def _write_cost(results: Path, arm: str, size: int, **seconds: float) -> None:
     machine = {"cpu": "AMD EPYC", "cores": 2, "threads": 1, "commit": "0123456789"}
     content = {"training_mib": size, "before_mib": 600, "steps": 3, "batch_size": 128, "provenance": machine}
-    (results / "memory").mkdir()
-    (results / "memory" / f"{arm}.json").write_text(json.dumps(content), encoding="utf-8")
+    (results / "cost").mkdir(exist_ok=True)
+    (results / "cost" / f"{arm}.json").write_text(json.dumps(content | seconds), encoding="utf-8")
 
 
 def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
@@ -154,20 +110,22 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     for run in STUDY.runs:
         seed = run.recipe.seed
         if run.arm == "pgd-at":
-            _write(results, run, _evaluation(run, 0.6, 0.30 + 0.01 * seed))
+            write_result(results, run, evaluation(run, 0.6, 0.30 + 0.01 * seed))
         elif run.arm == "clead":
-            _write(results, run, _evaluation(run, 0.62, 0.33 + 0.01 * seed, failed="converged"))
+            write_result(results, run, evaluation(run, 0.62, 0.33 + 0.01 * seed, failed="converged"))
         elif run.arm == "n-fgsm":
-            _write(results, run, _evaluation(run, 0.65, 0.35 + 0.01 * seed))
+            write_result(results, run, evaluation(run, 0.65, 0.35 + 0.01 * seed))
         elif run.arm == "clead-static":
-            _write(results, run, _evaluation(run, 0.7, 0.0))
+            write_result(results, run, evaluation(run, 0.7, 0.0))
         elif run.arm == "ascl-leaked-local":
             kept = {"loss_positives_kept": 0.4, "loss_negatives_kept": 0.07}
-            _write(results, run, _evaluation(run, 0.5, 0.2), **kept)
+            write_result(results, run, evaluation(run, 0.5, 0.2), **kept)
         elif run.arm == "trades" and seed < 2:
-            _write(results, run, _evaluation(run, 0.5, 0.2))
+            write_result(results, run, evaluation(run, 0.5, 0.2))
 
-    _write_memory(results, "pgd-at", 98)
+    _write_cost(results, "pgd-at", 98, epoch_seconds=56.3)
+    # Measured before seconds were.
+    _write_cost(results, "clead", 236)
 
     write_page(results, docs)
 
@@ -181,10 +139,11 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     text = " ".join(page.split())
     assert "from 20.0 (ascl-leaked-local, ascl-global, ascl-hard-local, ascl-soft-local) to 25.3" in text
     # 8 epochs of 3 passes, 4 epochs of the head.
-    assert "| clead-static | 3.0 | 8 | 25.3 | 30 | - |" in page
-    assert "| pgd-at | 4.0 | 6 | 24.0 | 30 | 98 |" in page
-    assert "what 3 training steps of 128 images add" in text
-    assert "--memory`; AMD EPYC, 2 cores, 1 thread, commit 0123456)" in text
+    assert "| clead-static | 3.0 | 8 | 25.3 | - | - |" in page
+    assert "| pgd-at | 4.0 | 6 | 24.0 | 56 | 98 |" in page
+    assert "| clead | 4.0 | 6 | 24.0 | - | 236 |" in page
+    assert "those of 3 training steps of 128 images" in text
+    assert "--cost`; AMD EPYC, 2 cores, 1 thread, commit 0123456)" in text
     assert "`clead-static` keeps 60.0% of all images (clean: 70.0%); under a white-box" in text
     assert "| ascl-leaked-local | 3 | 50.0% | 40.0% | 40.0% | 7.0% | 7.0% |" in page
     assert "| converged | detector of changes | clead (3 of 3) |" in page
@@ -199,15 +158,15 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     # Of two seeds the cost is shown, and no accuracy.
     assert "trades (2)" in page
     assert [line for line in page.splitlines() if line.startswith("| trades |")] == [
-        "| trades | 5.3 | 4 | 21.3 | 30 | - |"
+        "| trades | 5.3 | 4 | 21.3 | - | - |"
     ]
     assert (docs / "methods.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_arm_is_compared_with_the_baseline_that_has_its_attack(tmp_path: Path) -> None:
     for run in STUDY.runs:
-        _write(tmp_path, run, _evaluation(run, 0.6, 0.3))
-    arms = read_results(tmp_path, list(ARMS))
+        write_result(tmp_path, run, evaluation(run, 0.6, 0.3))
+    arms = read_results(tmp_path, STUDY.runs)
     found = {arm.name: same_attack(arm, arms) for arm in arms}
     named = {name: None if baseline is None else baseline.name for name, baseline in found.items()}
     single = {"clead": "n-fgsm", "clead-labels": "n-fgsm", "clead-from-clean": "n-fgsm"}
@@ -223,23 +182,23 @@ def test_images_are_compared_one_by_one_where_they_were_kept(tmp_path: Path) -> 
     for run in STUDY.runs:
         if run.arm in flags:
             share = flags[run.arm].count("1") / 200
-            evaluation = _evaluation(run, 0.6, share - 0.02)
-            _write(tmp_path, run, evaluation)
+            found = evaluation(run, 0.6, share - 0.02)
+            write_result(tmp_path, run, found)
             right = {"pgd-50-10": tuple(flag == "1" for flag in flags[run.arm])}
             kept = PerImage(right=right, provenance={})
-            write_per_image(kept, evaluation, tmp_path / FOLDER / f"{run.name}.json")
-    text = findings({arm.name: arm for arm in read_results(tmp_path, list(ARMS))})
+            write_per_image(kept, found, tmp_path / FOLDER / f"{run.name}.json")
+    text = findings({arm.name: arm for arm in read_results(tmp_path, STUDY.runs)})
     # 6 of 200 images differ, all one way: 3 points, and 1.97 times the root of 0.03 * 0.97 / 199.
     assert "| clead-pgd | pgd-at | +3.0 (+0.6 to +5.4) | +3.0 (" in text
     assert "The interval under PGD lies below 10 points for clead-pgd." in text
 
 
 def test_machines_that_files_do_not_name_are_those_of_the_folder(tmp_path: Path) -> None:
-    _write(tmp_path, ARMS["pgd-at"], _evaluation(ARMS["pgd-at"], 0.6, 0.3))
-    (arm,) = read_results(tmp_path, list(ARMS))
+    write_result(tmp_path, ARMS["pgd-at"], evaluation(ARMS["pgd-at"], 0.6, 0.3))
+    (arm,) = read_results(tmp_path, STUDY.runs)
     assert described(arm.results[0].provenance) == "a machine that was not recorded, commit 0123456"
     (tmp_path / "machine.toml").write_text('cpu = "Some CPU"\ncores = 1\n', encoding="utf-8")
-    (arm,) = read_results(tmp_path, list(ARMS))
+    (arm,) = read_results(tmp_path, STUDY.runs)
     assert described(arm.results[0].provenance) == "Some CPU, 1 core, commit 0123456"
 
 

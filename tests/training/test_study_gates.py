@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.methods.arms import read_study
+from benchmarks.methods.baselines import STANDARD_TRAINING
 from benchmarks.methods.gates import MASKED, SIZE
 from benchmarks.methods.literature import read_literature
 from tests.training import test_evaluation_masked as masked
@@ -65,3 +66,12 @@ def test_published_figures_are_of_arms_and_figures_of_the_study() -> None:
     for one in published:
         assert one.accuracy is not None or one.gain is not None
         assert one.source and (one.gain is None or one.reason)
+
+
+def test_a_reason_that_speaks_of_epochs_is_that_of_the_study() -> None:
+    epochs = {run.arm: run.recipe.optimiser.epochs for run in read_study(Path("runs")).runs}
+    reasons = {one.arm: one.reason for one in read_literature()[1] if one.reason}
+    fewer = {arm for arm, reason in reasons.items() if "fewer" in reason}
+    fewest = {arm for arm, reason in reasons.items() if "as few epochs as any arm" in reason}
+    assert fewer and [arm for arm in fewer if epochs[arm] >= epochs[STANDARD_TRAINING]] == []
+    assert fewest and {epochs[arm] for arm in fewest} == {min(epochs.values())}

@@ -27,13 +27,14 @@ _TORCHVISION: dict[str, Callable[..., datasets.CIFAR10]] = {
     "cifar100": datasets.CIFAR100,
 }
 _TORCHVISION_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+_TORCHVISION_ARCHIVES = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz"}
 
 
 def open_images(folder: Path, split: Split, *, dataset: str, spec: InputSpec) -> LabelledImages:
     """The images of one split.
 
     In this order: parquet files (`train-*.parquet`, in `folder` or in `folder/<dataset>`), an image folder
-    (`train/<class>/*.png`), torchvision's CIFAR-10 or CIFAR-100 (downloaded where it is absent).
+    (`train/<class>/*.png`), torchvision's CIFAR-10 or CIFAR-100 (downloaded into an empty folder).
 
     Args:
         spec: how a photograph becomes the model's input; images of the model's size stay as they are.
@@ -98,13 +99,21 @@ def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec)
     name = _TORCHVISION_FOLDERS[dataset]
     present = (folder / name).is_dir()
     if not present:
-        sys.stderr.write(
-            f"{folder} holds neither {split}-*.parquet nor {split}/<class>/ nor {name}/: "
-            f"downloading {dataset} into it (170 MB)\n"
-        )
+        absent = f"{folder} holds neither {split}-*.parquet nor {split}/<class>/ nor {name}/"
+        if others := _others_than(folder, _TORCHVISION_ARCHIVES[dataset]):
+            raise DataError(
+                f"{absent}, but {', '.join(others[:5])}: to train on images of your own, put them into "
+                f"train/<class>/ and test/<class>/; to get {dataset}, give an empty folder"
+            )
+        sys.stderr.write(f"{absent}: downloading {dataset} into it (170 MB)\n")
     try:
         source = _TORCHVISION[dataset](str(folder), train=split == "train", download=not present)
     except (OSError, RuntimeError) as error:
+        # torchvision's own advice is an argument that nobody can give here.
+        if present and isinstance(error, RuntimeError):
+            raise DataError(
+                f"{folder / name} is incomplete or damaged; remove it, and it is downloaded again"
+            ) from error
         raise DataError(f"cannot get {dataset} into {folder}: {error}") from error
     labels = np.asarray(source.targets)
     decode = _decoder(spec)
@@ -113,6 +122,11 @@ def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec)
     else:
         pixels = np.stack([decode(Image.fromarray(image)) for image in source.data])
     return LabelledImages(pixels, labels, source.classes, decode, spec.height, origin=str(folder))
+
+
+def _others_than(folder: Path, archive: str) -> list[str]:
+    """What is visible in the folder, but for an archive whose download may have been stopped."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != archive and entry.name[0] != ".")
 
 
 def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:

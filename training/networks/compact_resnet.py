@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+LEAST_WIDTH_ON_CPU = 8
+"""With fewer channels torch 2.15 on a CPU (oneDNN, channels-last) can crash in training's backward pass."""
 MOST_WIDTH = 4096
 MOST_BLOCKS = 64
 """Typing errors beyond these would fill the memory before anything else fails."""

@@ -28,8 +28,10 @@ class CleadStatic(TrainingObjective):
     * which augmentation u and v1 get there is not published, nor its temperature, nor which image meets which
       attack: u and v1 are cropped and mirrored here, each on its own, and each image meets one attack;
     * its projection reads 1000 outputs of another linear layer, here the features that this layer reads;
+    * the clean training before it is 70 epochs of SGD at 0.01, lowered on plateaus; here that of the run in
+      `start` (in the shipped recipe 60 epochs, one cycle up to 0.1, Nesterov's momentum);
     * its surrogate is a ResNet-34, here the run that the recipe names (a ResNet-18 in the shipped recipe);
-    * images are held out of training here, and those that stand under PGD choose the head's epoch;
+    * images are held out of training here, and choose the head's epoch;
     * its momentum is the plain one: `optimiser.nesterov = false` in the shipped recipe, the default is true;
     * its cosine schedule is that of its code base, which ends at a thousandth of the rate, here at zero;
     * its "targetted" variant of the head, with FGSM of the surrogate in half of the batches, is left out.

@@ -93,6 +93,14 @@ class CleadStaticSettings(Section):
     temperature: float = Field(0.1, gt=0.0)
     projection: int = Field(128, ge=2)
 
+    @model_validator(mode="after")
+    def _names_each_attack_once(self) -> CleadStaticSettings:
+        if len(set(self.attacks)) < len(self.attacks):
+            raise ValueError(
+                f"attacks names one twice: {', '.join(self.attacks)}; each has the same share of the images"
+            )
+        return self
+
 
 class AsclSettings(Section):
     """L = clean_weight CE(x) + CE(x') + contrast_weight SCL + divergence_weight KL(p(x) || p(x'))."""

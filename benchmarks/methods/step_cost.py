@@ -1,9 +1,10 @@
-"""Memory of a few training steps of one arm, above what its process holds before the first of them.
+"""Memory and processor time of a few training steps of one arm, in a process of their own.
 
-    python -m benchmarks.methods.memory ARM FOLDER FILE
+    python -m benchmarks.methods.step_cost ARM FOLDER FILE
 
-The images are noise: what a step needs does not depend on them, and decoding real ones takes more memory than
-training does. Linux only, which says and forgets the largest resident size of a process.
+Memory is counted above what the process holds before the first step. The images are noise: what a step needs
+does not depend on them, and decoding real ones takes more memory than training does. Linux only, which says
+and forgets the largest resident size of a process.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from unittest.mock import patch
 
@@ -30,14 +34,14 @@ from training.phase import Phase
 from training.progress import TrainingProgress
 from training.recipe import Recipe
 
-FOLDER = "memory"
+FOLDER = "cost"
 """Of the files, below that of the results."""
-STEPS = 3
+STEPS = 4
 _HELD_OUT = 10
 _CLASSES = 10
 
 
-def measure_memory(results: Path, *, arms: Sequence[str] | None = None) -> None:
+def measure_costs(results: Path, *, arms: Sequence[str] | None = None) -> None:
     """Write a file for each of `arms` (all of the study without it), each measured in a fresh process."""
     files = results / FOLDER
     files.mkdir(exist_ok=True)
@@ -47,11 +51,12 @@ def measure_memory(results: Path, *, arms: Sequence[str] | None = None) -> None:
         for arm in dict.fromkeys(run.arm for run in read_study(Path(folder)).runs):
             if arms is None or arm in arms:
                 file = files / f"{arm}.json"
-                command = [sys.executable, "-m", "benchmarks.methods.memory", arm, folder, str(file)]
+                command = [sys.executable, "-m", "benchmarks.methods.step_cost", arm, folder, str(file)]
                 # What is made once before training is made the first time, and read from its file the second.
                 for _ in range(2 if hasattr(_run(arm, Path(folder)).recipe.objective, "surrogate") else 1):
                     subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
-                print(f"{arm}: {json.loads(file.read_bytes())['training_mib']} MiB", flush=True)
+                found = json.loads(file.read_bytes())
+                print(f"{arm}: {found['training_mib']} MiB, {found['epoch_seconds']:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -62,17 +67,28 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     run = _run(arguments.arm, Path(arguments.folder))
-    with _measuring() as sizes:
+    with _measuring() as measured:
         _train(run, Path(arguments.folder))
+    before, *after = measured.sizes
     content: dict[str, Any] = {
         "arm": run.arm,
-        "training_mib": round((max(sizes[1:]) - sizes[0]) / 1024),
-        "before_mib": round(sizes[0] / 1024),
+        "training_mib": round((max(after) - before) / 1024),
+        "before_mib": round(before / 1024),
+        "epoch_seconds": round(epoch_seconds(measured.seconds, run.recipe), 1),
         "steps": STEPS,
         "batch_size": run.recipe.optimiser.batch_size,
         "provenance": provenance(threads=1),
     }
     Path(arguments.file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def epoch_seconds(steps: Sequence[float], recipe: Recipe) -> float:
+    """Seconds of an epoch of `recipe`, which limits its data, from those of some steps.
+
+    The first one is left out: it makes what the others find.
+    """
+    batches = ((recipe.data.limit or 0) - recipe.data.holdout) // recipe.optimiser.batch_size
+    return fmean(steps[1:]) * batches * int(getattr(recipe.objective, "replays", 1))
 
 
 def _run(arm: str, folder: Path) -> Run:
@@ -109,23 +125,35 @@ def _short(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-@contextmanager
-def _measuring() -> Iterator[list[int]]:
+@dataclass(slots=True)
+class _Measured:
+    sizes: list[int] = field(default_factory=list)
     """KiB: resident before the first training step, then the largest resident size up to the end of each."""
-    sizes: list[int] = []
-    original = Phase.step
+    seconds: list[float] = field(default_factory=list)
+    """Processor time of each step of the first phase."""
+
+
+@contextmanager
+def _measuring() -> Iterator[_Measured]:
+    measured, original = _Measured(), Phase.step
+    first: Phase | None = None
 
     def step(phase: Phase, *arguments: Any, **options: Any) -> Any:
-        if not sizes:
+        nonlocal first
+        if first is None:
+            first = phase
             # Makes the resident size of now the largest one.
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            sizes.append(_largest())
+            measured.sizes.append(_largest())
+        started = time.process_time()
         result = original(phase, *arguments, **options)
-        sizes.append(_largest())
+        if phase is first:
+            measured.seconds.append(time.process_time() - started)
+        measured.sizes.append(_largest())
         return result
 
     with patch.object(Phase, "step", step):
-        yield sizes
+        yield measured
 
 
 def _largest() -> int:

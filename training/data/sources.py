@@ -27,7 +27,6 @@ _TORCHVISION: dict[str, Callable[..., datasets.CIFAR10]] = {
     "cifar100": datasets.CIFAR100,
 }
 _TORCHVISION_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
-_TORCHVISION_ARCHIVES = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz"}
 
 
 def open_images(folder: Path, split: Split, *, dataset: str, spec: InputSpec) -> LabelledImages:
@@ -100,7 +99,7 @@ def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec)
     present = (folder / name).is_dir()
     if not present:
         absent = f"{folder} holds neither {split}-*.parquet nor {split}/<class>/ nor {name}/"
-        if others := _others_than(folder, _TORCHVISION_ARCHIVES[dataset]):
+        if others := _of_others(folder):
             raise DataError(
                 f"{absent}, but {', '.join(others[:5])}: to train on images of your own, put them into "
                 f"train/<class>/ and test/<class>/; to get {dataset}, give an empty folder"
@@ -124,9 +123,9 @@ def _from_torchvision(folder: Path, split: Split, dataset: str, spec: InputSpec)
     return LabelledImages(pixels, labels, source.classes, decode, spec.height, origin=str(folder))
 
 
-def _others_than(folder: Path, archive: str) -> list[str]:
-    """What is visible in the folder, but for an archive whose download may have been stopped."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.name != archive and entry.name[0] != ".")
+def _of_others(folder: Path) -> list[str]:
+    """What is visible in the folder, but for what torchvision keeps there of this data set or its like."""
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith((".", "cifar-")))
 
 
 def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:

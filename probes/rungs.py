@@ -13,6 +13,7 @@ from probes.budget import Budget
 from probes.classifier import Classifier
 from probes.eight_bit import from_levels, round_inside
 from probes.goal import CLAIMED, Goal
+from probes.losses import loss_and_cotangent
 from probes.objective import Evaluation
 from probes.threat import Threat
 
@@ -21,7 +22,8 @@ class Rungs:
     """The objective: climbs each row's loss towards its target, values points by their lead, and ends the
     rungs above any example.
 
-    The lead is the negative margin, so rows that climb different losses compare. With `eight_bit` it answers
+    The lead is the negative margin, so rows that climb different losses compare; what a row climbs is its
+    loss, by which an attack may judge its own steps. With `eight_bit` it answers
     for the 8-bit rounding of each point, inside the row's ball.
 
     Attributes:
@@ -60,9 +62,10 @@ class Rungs:
         levels, exists = self._rounded(images, rows) if self.eight_bit else (None, True)
         points = images if levels is None else from_levels(levels)
         self._budget.gradient_evaluations += len(rows)
-        logits, _, gradient = self._classifier.gradient(
-            points, self._labels[rows], self._targets[rows], self._losses[rows]
-        )
+        climbed = self._labels[rows], self._targets[rows], self._losses[rows]
+        logits, _, gradient = self._classifier.gradient(points, *climbed)
+        # Not the graph's own value: while a model is sure, float32 hides the rise of the cross-entropy.
+        loss, _ = loss_and_cotangent(logits.astype(np.float64), *climbed)
         assessment = self._goal.assess(logits, lead=CLAIMED)
         reached = assessment.reached & exists
         if np.any(reached):
@@ -70,7 +73,7 @@ class Rungs:
             self.ceiling = min(self.ceiling, float(np.min(np.minimum(sizes, self._eps[rows[reached]]))))
             self.caught.append((rows[reached], points[reached] if levels is None else levels[reached]))
         done = reached | (self._eps[rows] >= self.ceiling - TOLERANCE)
-        return Evaluation(-assessment.margin, gradient, done)
+        return Evaluation(-assessment.margin, gradient, done, loss)
 
     def _rounded(self, images: Array, rows: Array) -> tuple[Array, Array]:
         rounded = [

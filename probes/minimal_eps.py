@@ -4,13 +4,12 @@ attacked in vain."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from probes.approach import REFINING_STEPS, approach, refine
+from probes.approach import FAR_STEPS, REFINING_STEPS, approach, refine
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder
@@ -24,9 +23,6 @@ FALLBACKS = (0.02, 0.04, 0.08)
 inside of it may not."""
 FIRST_RIVALS = 2
 """How many of the next likely classes the first search aims at, each by itself."""
-FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 4})
-"""How many times as many steps the first search takes as the attack. In l1 each moves few values, and what it
-misses the attack seldom finds."""
 ROUNDS = 4
 RUNGS, RUNG_STEPS = (0.5, 0.8), 5
 """Where the curve gets points below the smallest example, in multiples of its distance, and their few steps,
@@ -67,9 +63,7 @@ def search(
     not from the example: what FMN missed it may find, and then the search goes on from there.
     """
     findings = ladder.findings
-    approach(
-        ladder, towards(findings.goal, rivals), steps=steps * FAR_STEPS[ladder.threat.norm], max_eps=max_eps
-    )
+    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
     narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps, restarts=restarts)
     narrow(ladder, rounds=ROUNDS - 1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
     example = findings.smallest()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from probes.approach import REFINING_STEPS
+from probes.arrays import Array
+from probes.classifier import Gradient
 from tests.probes.consistency import NORMS, ask, closed_form
 from tests.probes.models import Linear, grey, images, many_class, network, two_class
 
@@ -43,6 +46,22 @@ def test_fixed_eps_find_what_the_search_finds(norm: str) -> None:
         nearest = ask(model, image, norm=norm).minimal_eps.flipped
         missed += ask(model, image, norm=norm, eps=(1.02 * nearest,)).verdict != "flipped"
     assert missed <= 1
+
+
+@pytest.mark.parametrize(("norm", "far"), [("linf", 20), ("l2", 20), ("l1", 80)])
+def test_fixed_eps_begin_with_a_search_of_as_many_steps(norm: str, far: int) -> None:
+    batches: list[int] = []
+
+    class Watched(Linear):
+        def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+            batches.append(len(images))
+            return super().gradient(images, labels, targets, losses)
+
+    model = many_class()
+    watched = Watched(model.weights, model.bias)
+    ask(watched, grey(), norm=norm, eps=(0.001,), restarts=1, every_class=True)
+    # Away from the label and to two classes; and to each of the four classes, with a refinement.
+    assert (batches.count(3), batches.count(4)) == (far + 1, far + 1 + REFINING_STEPS + 1)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -60,15 +60,19 @@ def search(
 
     FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
     then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
-    not from the example: what FMN missed it may find, and then the search goes on from there.
+    not from the example: what FMN missed it may find, and then the search goes on from there. The last round
+    is left for what the looks for the curve come across.
     """
     findings = ladder.findings
     approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
     narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps, restarts=restarts)
-    narrow(ladder, rounds=ROUNDS - 1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+    narrow(ladder, rounds=ROUNDS - 2, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
     example = findings.smallest()
     end = max_eps if example is None else example.eps
     ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
+    if findings.smallest() is not example:
+        refine(ladder)
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
 
 
 def narrow(
@@ -102,7 +106,9 @@ def narrow(
 
 
 def reopen(ladder: Ladder, *, max_eps: float, steps: int, restarts: int) -> None:
-    """One more round, for an example that was found after the search."""
+    """A refinement and one more round, for an example that was found after the search: it may lie far inside
+    of the ball that it was found in."""
+    refine(ladder)
     narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
 
 
@@ -135,9 +141,10 @@ def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, in
     attack, and the most eps that it attacks."""
     balls = 2 + ROUNDS * (1 + len(FALLBACKS))
     begin, eight_bit = 1 + FIRST_RIVALS, EIGHT_BIT_RUNGS + 1
-    short = (ROUNDS + 1) * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
+    refined = ROUNDS + 3
+    short = refined * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
-    runs = begin + balls * restarts + ROUNDS + 1 + len(RUNGS) + eight_bit + EIGHT_BIT_LOOKS
+    runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + EIGHT_BIT_LOOKS
     gradients = begin * (FAR_STEPS[norm] * steps + 1) + balls * restarts * (steps + 1) + short
     return gradients, runs, balls + len(RUNGS)
 

@@ -96,9 +96,9 @@ def probe(
         if request.every_class:
             approach_each(ladder, rivals, steps=request.steps, max_eps=searched)
         _attack(ladder, rivals, request, searched=searched, verdict_eps=verdict_eps)
+        nearest_before = findings.smallest()
         radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
         noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
-        nearest_before = findings.smallest()
         checks += evidence.gather(
             ladder, request, logits, verdict_eps=verdict_eps, searched=searched, noise=noise
         )

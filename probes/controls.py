@@ -81,11 +81,12 @@ def query_margin(ladder: Ladder, eps: float, evidence: Evidence) -> float | None
     return None if ladder.budget.stop() else float(np.min(margins))
 
 
-def larger_budget_agrees(ladder: Ladder, eps: float, *, steps: int, restarts: int) -> Check | None:
+def larger_budget_agrees(ladder: Ladder, eps: float, *, steps: int) -> Check | None:
     """Twice the steps and twice the restarts, from new starts and with other aims, find nothing either; None
     where time ran out, or where another control found an example already."""
     if ladder.findings.flipped(eps):
         return None
+    restarts = ladder.restarts
     ladder.climb({eps: 2 * restarts}, first_restart=restarts, steps=2 * steps)
     flipped = ladder.findings.flipped(eps)
     if ladder.budget.stop() and not flipped:

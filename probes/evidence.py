@@ -54,7 +54,7 @@ def gather(
         noise: the smallest margin under noise, by its size.
     """
     if ladder.budget.stop():
-        return [_gradient_not_zero(ladder), _flips_persist(ladder, restarts=request.restarts)]
+        return [_gradient_not_zero(ladder), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
     held = bracket(ladder, ladder.findings).held
     eps = held if ladder.findings.flipped(verdict_eps) else verdict_eps
@@ -65,11 +65,11 @@ def gather(
             ladder, request, eps, clean_margin=clean_margin, gradient=gradient, noise=noise
         )
         if request.evidence == "full":
-            checks.append(larger_budget_agrees(ladder, eps, steps=request.steps, restarts=request.restarts))
+            checks.append(larger_budget_agrees(ladder, eps, steps=request.steps))
     checks.append(huge_eps_flips(ladder, steps=request.steps, largest_eps=searched))
     if not ladder.budget.stop():
         checks += _served_answers(ladder, clean_logits, gradient)
-    checks.append(_flips_persist(ladder, restarts=request.restarts))
+    checks.append(_flips_persist(ladder))
     return [check for check in checks if check is not None]
 
 
@@ -170,9 +170,9 @@ def _undecided(ladder: Ladder, eps: float) -> Check:
     return Check(check="answers_are_decided", passed=not other or findings.flipped(eps), detail=detail)
 
 
-def _flips_persist(ladder: Ladder, *, restarts: int) -> Check:
+def _flips_persist(ladder: Ladder) -> Check:
     """No ball that the whole attack failed in holds an example that something else found."""
-    missed = [eps for eps in ladder.tested(restarts) if ladder.findings.flipped(eps)]
+    missed = [eps for eps in ladder.tested() if ladder.findings.flipped(eps)]
     detail = "every ball that holds an example was found to hold one by the attack itself"
     if missed:
         detail = f"the attack failed at eps {missed[0]:.4g}, where another search found an example"

@@ -70,6 +70,7 @@ class Ladder:
 
     Args:
         aims: what the restarts climb, in turn. Whatever it is, what counts as reached is the findings' goal.
+        restarts: the runs at one eps that make an attack.
         on_step: called after every evaluation of a batch.
     """
 
@@ -80,6 +81,7 @@ class Ladder:
         *,
         threat: Threat,
         aims: Sequence[Aim],
+        restarts: int,
         seed: int,
         budget: Budget,
         on_step: Callable[[], None],
@@ -87,6 +89,7 @@ class Ladder:
         self.classifier = classifier
         self.findings = findings
         self.threat = threat
+        self.restarts = restarts
         self.budget = budget
         self.seed = seed
         self.on_step = on_step
@@ -108,9 +111,9 @@ class Ladder:
         losses = np.full((1,), int(loss), dtype=np.int64)
         return self.classifier.gradient(clean, goal.labels(clean), goal.targets(clean), losses)
 
-    def tested(self, restarts: int = 1) -> list[float]:
-        """The eps at which that many runs took all their steps and found nothing, ascending."""
-        return sorted(eps for eps, count in self.completed.items() if count >= restarts)
+    def tested(self) -> list[float]:
+        """The eps at which all runs of an attack took all their steps and found nothing, ascending."""
+        return sorted(eps for eps, count in self.completed.items() if count >= self.restarts)
 
     def climb(
         self,
@@ -164,7 +167,7 @@ class Ladder:
 
     def attacked_in_vain(self, eps: float) -> bool:
         """Whether this ball, or one that it lies in and that nothing else found an example in, was."""
-        return any(eps <= done and not self.findings.flipped(done) for done in self.completed)
+        return any(eps <= done and not self.findings.flipped(done) for done in self.tested())
 
     def attacked_on_the_grid(self, eps: float) -> bool:
         """Whether this ball, or one that it lies in, was attacked in vain on the 8-bit grid, or on floats."""

@@ -53,9 +53,7 @@ def towards(goal: Goal, rivals: Sequence[int]) -> list[int]:
     return [UNTARGETED, *rivals[:FIRST_RIVALS]] if goal.target is None else [goal.target]
 
 
-def search(
-    ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int, restarts: int
-) -> None:
+def search(ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int) -> None:
     """Looks for the nearest example up to `max_eps`, and attacks just below it, and `verdict_eps`, in full.
 
     FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
@@ -65,14 +63,14 @@ def search(
     """
     findings = ladder.findings
     approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
-    narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps, restarts=restarts)
-    narrow(ladder, rounds=ROUNDS - 2, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+    narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps)
+    narrow(ladder, rounds=ROUNDS - 2, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
     example = findings.smallest()
     end = max_eps if example is None else example.eps
     ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
     if findings.smallest() is not example:
         refine(ladder)
-    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
 
 
 def narrow(
@@ -83,20 +81,19 @@ def narrow(
     claimed: Sequence[float] = (),
     fallbacks: Sequence[float] = (),
     steps: int,
-    restarts: int,
 ) -> None:
     """Attacks just below the nearest example, at these parts below it and at each eps of `claimed`, until
     that finds nothing nearer, in at most so many rounds."""
     findings = ladder.findings
     for _ in range(rounds):
         example = findings.smallest()
-        tested = ladder.tested(restarts)
+        tested = ladder.tested()
         below = (
             [max_eps] if example is None else [example.eps * (1 - part) for part in (RESOLUTION, *fallbacks)]
         )
         closed = any(eps >= below[0] and not findings.flipped(eps) for eps in tested)
         claims = (set(claimed) - set(tested)) | (set() if closed else set(below))
-        runs = {eps: restarts for eps in claims if not findings.flipped(eps)}
+        runs = {eps: ladder.restarts for eps in claims if not findings.flipped(eps)}
         if not runs or ladder.budget.stop():
             return
         ladder.climb(runs, steps=steps)
@@ -105,11 +102,11 @@ def narrow(
             refine(ladder)
 
 
-def reopen(ladder: Ladder, *, max_eps: float, steps: int, restarts: int) -> None:
+def reopen(ladder: Ladder, *, max_eps: float, steps: int) -> None:
     """A refinement and one more round, for an example that was found after the search: it may lie far inside
     of the ball that it was found in."""
     refine(ladder)
-    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
 
 
 def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, steps: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from probes.arrays import Array
@@ -85,6 +86,16 @@ def test_what_was_not_attacked_in_time_has_no_value() -> None:
     assert report.minimal_eps.held == 0.0 and report.budget.exhausted
 
 
+def test_a_ball_that_only_some_restarts_had_time_for_is_not_held() -> None:
+    # The first restarts of all 40 balls and the second ones of 24 share a batch.
+    radii = tuple(float(eps) for eps in np.linspace(1 / 255, 2 / 255, 40))
+    in_time = 3 * 21 + batch_rows(grey()) * 21
+    budget = Budget(cancelled=lambda: budget.gradient_evaluations > in_time)
+    report = ask(timed(), budget, eps=radii)
+    assert report.minimal_eps.held == radii[23]
+    assert [point.flipped for point in report.curve] == [False] * 24 + [None] * 16
+
+
 def test_a_flip_found_in_time_is_reported_after_the_deadline() -> None:
     model = timed()
     report = ask(model, Budget(deadline=8.0, clock=model.at), eps=(32 / 255,), steps=4)
@@ -124,6 +135,7 @@ def noise_ladder(model: Timed, budget: Budget) -> Ladder:
         findings,
         threat=Linf(),
         aims=(Aim(Loss.MARGIN),),
+        restarts=2,
         seed=0,
         budget=budget,
         on_step=lambda: None,

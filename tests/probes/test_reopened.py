@@ -95,7 +95,7 @@ def test_a_reopened_search_begins_with_a_refinement(norm: Norm, near: float) -> 
     ladder.findings.judge(point, np.asarray([3.1 * near]))
     assert ladder.findings.smallest().eps == pytest.approx(3.0 * near, rel=1e-4)
 
-    reopen(ladder, max_eps=6.0 * near, steps=20, restarts=2)
+    reopen(ladder, max_eps=6.0 * near, steps=20)
 
     held, flipped = bracket(ladder, ladder.findings)
     assert near < flipped < 2.8 * near
@@ -109,6 +109,7 @@ def _ladder(model: Hidden, norm: Norm) -> Ladder:
         Findings(model, grey(), goal=Goal(label=0), norm=norm, budget=budget),
         threat=threat_named(norm),
         aims=(Aim(Loss.MARGIN), Aim(Loss.CROSS_ENTROPY)),
+        restarts=2,
         seed=0,
         budget=budget,
         on_step=lambda: None,

@@ -56,10 +56,11 @@ def gather(
     if ladder.budget.stop():
         return [_gradient_not_zero(ladder), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
-    held = bracket(ladder, ladder.findings).held
+    held = bracket(ladder, ladder.findings).held or 0.0
     eps = held if ladder.findings.flipped(verdict_eps) else verdict_eps
     checks: list[Check | None] = [_gradient_not_zero(ladder)]
-    if eps and eps in ladder.completed:
+    attacked = eps in ladder.completed
+    if attacked:
         clean_margin = float(ladder.findings.goal.assess(clean_logits).margin[0])
         checks += _attack_worked(
             ladder, request, eps, clean_margin=clean_margin, gradient=gradient, noise=noise
@@ -69,6 +70,9 @@ def gather(
     checks.append(huge_eps_flips(ladder, steps=request.steps, largest_eps=searched))
     if not ladder.budget.stop():
         checks += _served_answers(ladder, clean_logits, gradient)
+    if attacked:
+        # Late, because all checks before it look at more points.
+        checks.append(_undecided(ladder, eps))
     checks.append(_flips_persist(ladder))
     return [check for check in checks if check is not None]
 
@@ -147,7 +151,7 @@ def _attack_worked(
         rivals.append(("queries_do_not_beat_attack", "an attack that only asks for answers", queries))
     slope = gradient_is_the_slope(ladder, eps, clean=gradient, loss=LOSSES[request.loss][0])
     checks += [] if slope is None else [slope]
-    checks += [
+    return checks + [
         Check(
             check=name,
             passed=smallest <= margin + slack,
@@ -156,8 +160,6 @@ def _attack_worked(
         for name, rival, margin in rivals
         if margin is not None
     ]
-    # Last, because the controls look at more points.
-    return [*checks, _undecided(ladder, eps)]
 
 
 def _undecided(ladder: Ladder, eps: float) -> Check:

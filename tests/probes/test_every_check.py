@@ -82,6 +82,12 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+def test_points_that_only_the_larger_budget_reaches_must_be_decided_too() -> None:
+    report = ask(fooling.DrownedDecoys(fooling.decoys().weights), evidence="full", **BEYOND)
+    assert report.minimal_eps.flipped is None
+    assert "answers_are_decided" in failed(report)
+
+
 RADII: dict[Norm, float] = {"linf": FLIPS, "l2": 1.0, "l1": 8.0}
 """Where the honest model flips."""
 WRONG: dict[str, Callable[[Linear], Classifier]] = {

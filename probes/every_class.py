@@ -39,11 +39,11 @@ def approach_each(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps:
 
 
 def class_distances(findings: Findings, rivals: Sequence[int]) -> tuple[ClassDistance, ...]:
-    """The distance of the nearest image of each class that the served classifier has seen, nearest class
+    """The distance of the nearest example of each class, as the served classifier confirmed it, nearest class
     first."""
     distances = dict.fromkeys(rivals, math.inf)
     for seen in findings.seen:
-        if seen.prediction.index in distances:
+        if seen.reached and seen.prediction.index in distances:
             index = seen.prediction.index
             distances[index] = min(distances[index], seen.eps)
     return tuple(

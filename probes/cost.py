@@ -39,8 +39,9 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     everyone, far = (classes - 1) if request.every_class else 0, steps * FAR_STEPS[request.norm]
     if request.eps is None:
         gradients, runs, balls = search_bound(steps=steps, restarts=restarts, norm=request.norm)
-        # Of the curve: what the search attacks and looks at, and the nearest example's.
-        radii = balls + 1
+        # Of the curve: what the search attacks and looks at, and the nearest example's, before and after the
+        # checks.
+        radii = balls + 2
     else:
         radii = len(set(request.eps))
         runs = 1 + FIRST_RIVALS + radii * (restarts + 1)

@@ -137,11 +137,12 @@ def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, in
     """The most gradient evaluations that a search can take, here and after its checks, the most runs of an
     attack, and the most eps that it attacks."""
     balls = 2 + ROUNDS * (1 + len(FALLBACKS))
-    begin, eight_bit = 1 + FIRST_RIVALS, EIGHT_BIT_RUNGS + 1
-    refined = ROUNDS + 3
+    # 8-bit examples are looked for before the checks and after; a refinement follows every round, and begins
+    # what the looks for the curve and the checks come across.
+    begin, eight_bit, refined = 1 + FIRST_RIVALS, 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 3
     short = refined * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
-    runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + EIGHT_BIT_LOOKS
+    runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + 2 * EIGHT_BIT_LOOKS
     gradients = begin * (FAR_STEPS[norm] * steps + 1) + balls * restarts * (steps + 1) + short
     return gradients, runs, balls + len(RUNGS)
 

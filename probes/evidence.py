@@ -54,11 +54,11 @@ def gather(
         noise: the smallest margin under noise, by its size.
     """
     if ladder.budget.stop():
-        return [_gradient_not_zero(ladder), _flips_persist(ladder)]
+        return [_gradient_not_zero(ladder, verdict_eps), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
     held = bracket(ladder, ladder.findings).held or 0.0
     eps = held if ladder.findings.flipped(verdict_eps) else verdict_eps
-    checks: list[Check | None] = [_gradient_not_zero(ladder)]
+    checks: list[Check | None] = [_gradient_not_zero(ladder, eps)]
     attacked = eps in ladder.completed
     if attacked:
         clean_margin = float(ladder.findings.goal.assess(clean_logits).margin[0])
@@ -108,14 +108,21 @@ def _served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> 
     ]
 
 
-def _gradient_not_zero(ladder: Ladder) -> Check:
-    """Nearly all evaluations of the attack had a direction to climb."""
-    evaluations = sum(climb.evaluations for climb in ladder.climbs)
-    flat = sum(climb.flat for climb in ladder.climbs)
+def _gradient_not_zero(ladder: Ladder, eps: float) -> Check:
+    """Nearly all evaluations of the attack had a direction to climb, and so had nearly all of those at `eps`,
+    which the others could outnumber."""
+    chosen = [(climb, climb.eps == eps) for climb in ladder.climbs]
+    evaluations = sum(int(np.sum(climb.evaluations)) for climb, _ in chosen)
+    flat = sum(int(np.sum(climb.flat)) for climb, _ in chosen)
+    evaluations_there = sum(int(np.sum(climb.evaluations[rows])) for climb, rows in chosen)
+    flat_there = sum(int(np.sum(climb.flat[rows])) for climb, rows in chosen)
+    detail = f"{flat} of {evaluations} gradients were zero everywhere or not finite"
+    if evaluations_there:
+        detail += f"; at eps {eps:.4g}, {flat_there} of {evaluations_there}"
     return Check(
         check="gradient_not_zero",
-        passed=flat <= FLAT_SHARE * evaluations,
-        detail=f"{flat} of {evaluations} gradients were zero everywhere or not finite",
+        passed=flat <= FLAT_SHARE * evaluations and flat_there <= FLAT_SHARE * evaluations_there,
+        detail=detail,
     )
 
 

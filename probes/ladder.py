@@ -56,9 +56,10 @@ class Climb(NamedTuple):
     """Best lead within the first three quarters of the steps: float32[M]."""
     end: Array
     """Best lead: float32[M]."""
-    evaluations: int
-    flat: int
-    """Evaluations whose gradient was zero everywhere or not finite."""
+    evaluations: Array
+    """int64[M]."""
+    flat: Array
+    """Those whose gradient was zero everywhere or not finite: int64[M]."""
 
 
 class Ladder:
@@ -221,7 +222,7 @@ class Ladder:
             start=trace.start,
             late=trace.late,
             end=trace.end,
-            evaluations=trace.evaluations,
+            evaluations=trace.taken + 1,
             flat=trace.flat,
         )
 

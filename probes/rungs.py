@@ -93,8 +93,7 @@ class Trace:
         self.late = self.start.copy()
         self.end = self.start.copy()
         self.taken = np.full((rows,), -1, dtype=np.int64)
-        self.evaluations = 0
-        self.flat = 0
+        self.flat = np.zeros((rows,), dtype=np.int64)
         self._late_step = 3 * steps // 4
         self._on_step = on_step
 
@@ -107,6 +106,5 @@ class Trace:
             self.late[rows] = self.end[rows]
         self.taken[rows] = step.step
         steepest = np.max(np.abs(flatten(step.evaluation.gradient)), axis=1)
-        self.evaluations += len(rows)
-        self.flat += int(np.sum(~((steepest > 0) & np.isfinite(steepest))))
+        self.flat[rows] += ~((steepest > 0) & np.isfinite(steepest))
         self._on_step()

@@ -92,6 +92,13 @@ class RightAtTheImage(Following):
         return np.where(np.any(images != photo(), axis=(1, 2, 3), keepdims=True), -1.0, 1.0)
 
 
+class Vanishing(Following):
+    """Shows nothing once any value has moved by half of what flips."""
+
+    def shown(self, images: Array) -> Array:
+        return np.max(np.abs(images - photo()), axis=(1, 2, 3), keepdims=True) < 0.5 * FLIPS
+
+
 class BitByBit(Following):
     """Shows a tenth of the values at a time, the next one when the last has been moved."""
 

@@ -82,6 +82,15 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+def test_zero_gradients_at_the_eps_of_the_verdict_count_however_many_balls_there_are() -> None:
+    # Where they vanish is reached in the last ball alone.
+    inner = tuple(share * FLIPS for share in (0.01 * number for number in range(1, 31)))
+    report = ask(fooling.Vanishing.like(honest()), eps=(*inner, 0.75 * FLIPS))
+    assert "gradient_not_zero" in failed(report)
+    alone = ask(fooling.Vanishing.like(honest()), eps=inner)
+    assert "gradient_not_zero" not in failed(alone)
+
+
 def test_points_that_only_the_larger_budget_reaches_must_be_decided_too() -> None:
     report = ask(fooling.DrownedDecoys(fooling.decoys().weights), evidence="full", **BEYOND)
     assert report.minimal_eps.flipped is None

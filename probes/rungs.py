@@ -22,9 +22,9 @@ class Rungs:
     """The objective: climbs each row's loss towards its target, values points by their lead, and ends the
     rungs above any example.
 
-    The lead is the negative margin, so rows that climb different losses compare; what a row climbs is its
-    loss, by which an attack may judge its own steps. With `eight_bit` it answers
-    for the 8-bit rounding of each point, inside the row's ball.
+    The lead is the negative margin, so rows that climb different losses compare. In l1 each row's own loss
+    stands beside it, by which Auto-PGD judges its steps. With `eight_bit` it answers for the 8-bit rounding
+    of each point, inside the row's ball.
 
     Attributes:
         caught: rows int64[M] and points of those evaluations that reached the goal: float32[M, C, H, W], or
@@ -64,8 +64,10 @@ class Rungs:
         self._budget.gradient_evaluations += len(rows)
         climbed = self._labels[rows], self._targets[rows], self._losses[rows]
         logits, _, gradient = self._classifier.gradient(points, *climbed)
-        # Not the graph's own value: while a model is sure, float32 hides the rise of the cross-entropy.
-        loss, _ = loss_and_cotangent(logits.astype(np.float64), *climbed)
+        loss = None
+        if self._threat.norm == "l1":
+            # For Auto-PGD. Not the graph's value: of a sure model float32 hides how the cross-entropy rises.
+            loss, _ = loss_and_cotangent(logits.astype(np.float64), *climbed)
         assessment = self._goal.assess(logits, lead=CLAIMED)
         reached = assessment.reached & exists
         if np.any(reached):

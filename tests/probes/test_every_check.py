@@ -82,6 +82,14 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+def test_the_larger_budget_aims_at_single_classes_in_l1_too() -> None:
+    # Auto-PGD would go back from where it climbs if it looked at the label's loss instead of its own.
+    model = fooling.decoys_in_l1(flips=8.0, parts=4)
+    report = ask(model, norm="l1", eps=(16.0,), evidence="full")
+    assert "larger_budget_agrees" in failed(report)
+    assert report.verdict == "flipped"
+
+
 def test_zero_gradients_at_the_eps_of_the_verdict_count_however_many_balls_there_are() -> None:
     # Where they vanish is reached in the last ball alone.
     inner = tuple(share * FLIPS for share in (0.01 * number for number in range(1, 31)))

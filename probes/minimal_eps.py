@@ -68,8 +68,6 @@ def search(ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps
     example = findings.smallest()
     end = max_eps if example is None else example.eps
     ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
-    if findings.smallest() is not example:
-        refine(ladder)
     narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
 
 
@@ -137,9 +135,9 @@ def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, in
     """The most gradient evaluations that a search can take, here and after its checks, the most runs of an
     attack, and the most eps that it attacks."""
     balls = 2 + ROUNDS * (1 + len(FALLBACKS))
-    # 8-bit examples are looked for before the checks and after; a refinement follows every round, and begins
-    # what the looks for the curve and the checks come across.
-    begin, eight_bit, refined = 1 + FIRST_RIVALS, 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 3
+    # Each round may end with a refinement, and what the checks come across begins with one; 8-bit examples
+    # are looked for before the checks and after.
+    begin, eight_bit, refined = 1 + FIRST_RIVALS, 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 2
     short = refined * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
     runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + 2 * EIGHT_BIT_LOOKS

@@ -50,6 +50,8 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     gradients += 1 + everyone * (far + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
     runs += everyone + 1 + (2 * restarts if full else 0)
+    if request.norm == "l1":
+        gradients, runs = gradients + 2 * steps + 1, runs + 1
     queries, query_runs = QUERIES[request.evidence]
     gradients += INNER_POINTS
     forwards = _SINGLE + _CONFIRMED * runs + 2 * NOISE_DRAWS * radii + query_runs * (queries + 2)

@@ -13,7 +13,7 @@ import numpy as np
 
 from probes.arrays import Array
 from probes.classifier import Gradient
-from probes.controls import huge_eps_flips, larger_budget_agrees, query_margin, single_step_margin
+from probes.controls import huge_eps_flips, larger_budget_agrees, longer_run, query_margin, single_step_margin
 from probes.ladder import Climb, Ladder
 from probes.losses import Loss
 from probes.minimal_eps import bracket
@@ -143,9 +143,11 @@ def _attack_worked(
     promised = promised_rise(ladder, eps, gradient)
     under_noise = noise.get(eps)
     moved = 0.0 if under_noise is None else abs(clean_margin - under_noise)
+    # Auto-PGD's steps shrink until nothing rises any more, at the top or short of it.
+    longer = longer_run(ladder, eps, steps=request.steps) if ladder.threat.norm == "l1" else None
     checks = [
         _rises(start, end, promised=promised, moved=moved, clean_margin=clean_margin),
-        _settles(start, late, end, slack),
+        _settles(start, late, end, slack, longer=longer),
     ]
     rivals: list[tuple[CheckName, str, float | None]] = [
         ("noise_does_not_beat_attack", "equal noise", under_noise),
@@ -209,11 +211,14 @@ def _rises(start: Array, end: Array, *, promised: float, moved: float, clean_mar
     return Check(check="loss_rises", passed=not measurable or rises, detail=detail)
 
 
-def _settles(start: Array, late: Array, end: Array, slack: float) -> Check:
+def _settles(start: Array, late: Array, end: Array, slack: float, *, longer: float | None) -> Check:
+    """`longer`: the best lead of the first run with twice the steps, if there was one."""
     gained, gained_late = float(np.sum(end - start)), float(np.sum(end - late))
     share = gained_late / gained if gained > slack * len(end) else 0.0
-    return Check(
-        check="loss_settles",
-        passed=share <= UNSETTLED_SHARE,
-        detail=f"{share:.0%} of the rise came in the last quarter of the steps",
-    )
+    detail = f"{share:.0%} of the rise came in the last quarter of the steps"
+    more = 0.0
+    if longer is not None:
+        beyond = longer - float(end[0])
+        more = beyond / max(float(end[0] - start[0]), slack) if beyond > slack else 0.0
+        detail += f"; twice the steps rise by {more:.0%} more"
+    return Check(check="loss_settles", passed=max(share, more) <= UNSETTLED_SHARE, detail=detail)

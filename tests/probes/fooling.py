@@ -109,6 +109,18 @@ class BitByBit(Following):
         return blocks == turn[:, None, None, None]
 
 
+class ValueByValue(Following):
+    """Shows the steepest value that has not been moved to its edge yet, and no other."""
+
+    def shown(self, images: Array) -> Array:
+        wanted = self.weights[1] - self.weights[0]
+        steepest, clean = np.argsort(-np.abs(wanted)), photo().ravel()
+        room = np.where(wanted > 0, 1.0 - clean, clean)
+        moved = np.abs(flatten(images) - clean) > 0.9 * room
+        turn = steepest[np.argmin(moved[:, steepest], axis=1)]
+        return (np.arange(clean.size) == turn[:, None]).reshape(images.shape)
+
+
 @dataclass(frozen=True)
 class Shattered:
     """A model that sees x + a sin(w x): the slope of so fast a wave is right, and leads nowhere (Athalye et

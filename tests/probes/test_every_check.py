@@ -82,6 +82,13 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+def test_in_l1_too_few_steps_show_when_they_are_doubled() -> None:
+    # Fewer steps than values to be moved; the last of them are short, so the loss rises little at the end.
+    model, question = honest(norm="l1", flips=8.0), {"norm": "l1", "eps": (6.0,), "steps": 8}
+    assert "loss_settles" in failed(ask(fooling.ValueByValue.like(model), **question))
+    assert not failed(ask(model, **question))
+
+
 def test_the_larger_budget_aims_at_single_classes_in_l1_too() -> None:
     # Auto-PGD would go back from where it climbs if it looked at the label's loss instead of its own.
     model = fooling.decoys_in_l1(flips=8.0, parts=4)

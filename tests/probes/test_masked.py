@@ -22,6 +22,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {},
     {"norm": "l2"},
     {"norm": "l2", "eps": (0.05,)},
+    {"norm": "l1"},
+    {"norm": "l1", "eps": (0.3,)},
     {"eps": (4 / 255,), "loss": "cross-entropy"},
     {"eps": (4 / 255,), "evidence": "full"},
 ]

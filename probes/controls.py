@@ -81,11 +81,20 @@ def query_margin(ladder: Ladder, eps: float, evidence: Evidence) -> float | None
     return None if ladder.budget.stop() else float(np.min(margins))
 
 
-def larger_budget_agrees(ladder: Ladder, eps: float, *, steps: int, restarts: int) -> Check | None:
+def longer_run(ladder: Ladder, eps: float, *, steps: int) -> float | None:
+    """The best lead of the attack's first run if it is given twice the steps; None where time ran out."""
+    if ladder.budget.stop():
+        return None
+    ladder.climb({eps: 1}, steps=2 * steps, counts=False)
+    return None if ladder.budget.stop() else float(ladder.climbs[-1].end[0])
+
+
+def larger_budget_agrees(ladder: Ladder, eps: float, *, steps: int) -> Check | None:
     """Twice the steps and twice the restarts, from new starts and with other aims, find nothing either; None
     where time ran out, or where another control found an example already."""
     if ladder.findings.flipped(eps):
         return None
+    restarts = ladder.restarts
     ladder.climb({eps: 2 * restarts}, first_restart=restarts, steps=2 * steps)
     flipped = ladder.findings.flipped(eps)
     if ladder.budget.stop() and not flipped:

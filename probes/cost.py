@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from probes.approach import REFINING_STEPS
+from probes.approach import FAR_STEPS, REFINING_STEPS
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
 from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, search_bound
 from probes.request import ProbeRequest
@@ -36,19 +36,22 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     """The most that `request` can cost, for a model of so many classes."""
     steps, restarts = request.steps, request.restarts
     full = request.evidence == "full"
-    everyone = (classes - 1) if request.every_class else 0
+    everyone, far = (classes - 1) if request.every_class else 0, steps * FAR_STEPS[request.norm]
     if request.eps is None:
         gradients, runs, balls = search_bound(steps=steps, restarts=restarts, norm=request.norm)
-        # Of the curve: what the search attacks and looks at, and the nearest example's.
-        radii = balls + 1
+        # Of the curve: what the search attacks and looks at, and the nearest example's, before and after the
+        # checks.
+        radii = balls + 2
     else:
         radii = len(set(request.eps))
         runs = 1 + FIRST_RIVALS + radii * (restarts + 1)
-        gradients = (1 + FIRST_RIVALS + radii * restarts) * (steps + 1)
+        gradients = (1 + FIRST_RIVALS) * (far + 1) + radii * restarts * (steps + 1)
         gradients += radii * (min(steps, EIGHT_BIT_STEPS) + 1)
-    gradients += 1 + everyone * (steps + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
+    gradients += 1 + everyone * (far + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
     runs += everyone + 1 + (2 * restarts if full else 0)
+    if request.norm == "l1":
+        gradients, runs = gradients + 2 * steps + 1, runs + 1
     queries, query_runs = QUERIES[request.evidence]
     gradients += INNER_POINTS
     forwards = _SINGLE + _CONFIRMED * runs + 2 * NOISE_DRAWS * radii + query_runs * (queries + 2)

@@ -13,7 +13,7 @@ import numpy as np
 
 from probes.arrays import Array
 from probes.classifier import Gradient
-from probes.controls import huge_eps_flips, larger_budget_agrees, query_margin, single_step_margin
+from probes.controls import huge_eps_flips, larger_budget_agrees, longer_run, query_margin, single_step_margin
 from probes.ladder import Climb, Ladder
 from probes.losses import Loss
 from probes.minimal_eps import bracket
@@ -54,22 +54,26 @@ def gather(
         noise: the smallest margin under noise, by its size.
     """
     if ladder.budget.stop():
-        return [_gradient_not_zero(ladder), _flips_persist(ladder, restarts=request.restarts)]
+        return [_gradient_not_zero(ladder, verdict_eps), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
-    held = bracket(ladder, ladder.findings).held
+    held = bracket(ladder, ladder.findings).held or 0.0
     eps = held if ladder.findings.flipped(verdict_eps) else verdict_eps
-    checks: list[Check | None] = [_gradient_not_zero(ladder)]
-    if eps and eps in ladder.completed:
+    checks: list[Check | None] = [_gradient_not_zero(ladder, eps)]
+    attacked = eps in ladder.completed
+    if attacked:
         clean_margin = float(ladder.findings.goal.assess(clean_logits).margin[0])
         checks += _attack_worked(
             ladder, request, eps, clean_margin=clean_margin, gradient=gradient, noise=noise
         )
         if request.evidence == "full":
-            checks.append(larger_budget_agrees(ladder, eps, steps=request.steps, restarts=request.restarts))
+            checks.append(larger_budget_agrees(ladder, eps, steps=request.steps))
     checks.append(huge_eps_flips(ladder, steps=request.steps, largest_eps=searched))
     if not ladder.budget.stop():
         checks += _served_answers(ladder, clean_logits, gradient)
-    checks.append(_flips_persist(ladder, restarts=request.restarts))
+    if attacked:
+        # Late, because all checks before it look at more points.
+        checks.append(_undecided(ladder, eps))
+    checks.append(_flips_persist(ladder))
     return [check for check in checks if check is not None]
 
 
@@ -104,14 +108,21 @@ def _served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> 
     ]
 
 
-def _gradient_not_zero(ladder: Ladder) -> Check:
-    """Nearly all evaluations of the attack had a direction to climb."""
-    evaluations = sum(climb.evaluations for climb in ladder.climbs)
-    flat = sum(climb.flat for climb in ladder.climbs)
+def _gradient_not_zero(ladder: Ladder, eps: float) -> Check:
+    """Nearly all evaluations of the attack had a direction to climb, and so had nearly all of those at `eps`,
+    which the others could outnumber."""
+    chosen = [(climb, climb.eps == eps) for climb in ladder.climbs]
+    evaluations = sum(int(np.sum(climb.evaluations)) for climb, _ in chosen)
+    flat = sum(int(np.sum(climb.flat)) for climb, _ in chosen)
+    evaluations_there = sum(int(np.sum(climb.evaluations[rows])) for climb, rows in chosen)
+    flat_there = sum(int(np.sum(climb.flat[rows])) for climb, rows in chosen)
+    detail = f"{flat} of {evaluations} gradients were zero everywhere or not finite"
+    if evaluations_there:
+        detail += f"; at eps {eps:.4g}, {flat_there} of {evaluations_there}"
     return Check(
         check="gradient_not_zero",
-        passed=flat <= FLAT_SHARE * evaluations,
-        detail=f"{flat} of {evaluations} gradients were zero everywhere or not finite",
+        passed=flat <= FLAT_SHARE * evaluations and flat_there <= FLAT_SHARE * evaluations_there,
+        detail=detail,
     )
 
 
@@ -132,9 +143,11 @@ def _attack_worked(
     promised = promised_rise(ladder, eps, gradient)
     under_noise = noise.get(eps)
     moved = 0.0 if under_noise is None else abs(clean_margin - under_noise)
+    # Auto-PGD's steps shrink until nothing rises any more, at the top or short of it.
+    longer = longer_run(ladder, eps, steps=request.steps) if ladder.threat.norm == "l1" else None
     checks = [
         _rises(start, end, promised=promised, moved=moved, clean_margin=clean_margin),
-        _settles(start, late, end, slack),
+        _settles(start, late, end, slack, longer=longer),
     ]
     rivals: list[tuple[CheckName, str, float | None]] = [
         ("noise_does_not_beat_attack", "equal noise", under_noise),
@@ -147,7 +160,7 @@ def _attack_worked(
         rivals.append(("queries_do_not_beat_attack", "an attack that only asks for answers", queries))
     slope = gradient_is_the_slope(ladder, eps, clean=gradient, loss=LOSSES[request.loss][0])
     checks += [] if slope is None else [slope]
-    checks += [
+    return checks + [
         Check(
             check=name,
             passed=smallest <= margin + slack,
@@ -156,8 +169,6 @@ def _attack_worked(
         for name, rival, margin in rivals
         if margin is not None
     ]
-    # Last, because the controls look at more points.
-    return [*checks, _undecided(ladder, eps)]
 
 
 def _undecided(ladder: Ladder, eps: float) -> Check:
@@ -170,9 +181,9 @@ def _undecided(ladder: Ladder, eps: float) -> Check:
     return Check(check="answers_are_decided", passed=not other or findings.flipped(eps), detail=detail)
 
 
-def _flips_persist(ladder: Ladder, *, restarts: int) -> Check:
+def _flips_persist(ladder: Ladder) -> Check:
     """No ball that the whole attack failed in holds an example that something else found."""
-    missed = [eps for eps in ladder.tested(restarts) if ladder.findings.flipped(eps)]
+    missed = [eps for eps in ladder.tested() if ladder.findings.flipped(eps)]
     detail = "every ball that holds an example was found to hold one by the attack itself"
     if missed:
         detail = f"the attack failed at eps {missed[0]:.4g}, where another search found an example"
@@ -200,11 +211,14 @@ def _rises(start: Array, end: Array, *, promised: float, moved: float, clean_mar
     return Check(check="loss_rises", passed=not measurable or rises, detail=detail)
 
 
-def _settles(start: Array, late: Array, end: Array, slack: float) -> Check:
+def _settles(start: Array, late: Array, end: Array, slack: float, *, longer: float | None) -> Check:
+    """`longer`: the best lead of the first run with twice the steps, if there was one."""
     gained, gained_late = float(np.sum(end - start)), float(np.sum(end - late))
     share = gained_late / gained if gained > slack * len(end) else 0.0
-    return Check(
-        check="loss_settles",
-        passed=share <= UNSETTLED_SHARE,
-        detail=f"{share:.0%} of the rise came in the last quarter of the steps",
-    )
+    detail = f"{share:.0%} of the rise came in the last quarter of the steps"
+    more = 0.0
+    if longer is not None:
+        beyond = longer - float(end[0])
+        more = beyond / max(float(end[0] - start[0]), slack) if beyond > slack else 0.0
+        detail += f"; twice the steps rise by {more:.0%} more"
+    return Check(check="loss_settles", passed=max(share, more) <= UNSETTLED_SHARE, detail=detail)

@@ -47,6 +47,8 @@ class Seen:
     eps: float
     prediction: Prediction
     margin: float
+    reached: bool
+    """The goal, by more than rounding; of the clean image, by what is answered."""
 
 
 class Judged(NamedTuple):
@@ -145,8 +147,9 @@ class Findings:
         """Records the clean image, whose logits [1, K] are known, at eps 0; misclassified it is an example
         itself. A tie counts by what is answered: nothing may hold that is answered otherwise already."""
         prediction = predictions(logits)[0]
-        self.seen.append(Seen(0.0, prediction, float(self.goal.assess(logits).margin[0])))
-        if self.goal.reached_by(prediction.index):
+        margin, reached = float(self.goal.assess(logits).margin[0]), self.goal.reached_by(prediction.index)
+        self.seen.append(Seen(0.0, prediction, margin, reached))
+        if reached:
             self._keep(Example(self.clean, 0.0, prediction, False))
             self.judge_levels(to_levels(self.clean)[None])
 
@@ -170,7 +173,7 @@ class Findings:
         self.not_finite += int(np.sum(~finite))
         for row in np.flatnonzero(finite):
             prediction, size = predictions(logits[row : row + 1])[0], float(sizes[row])
-            self.seen.append(Seen(size, prediction, float(margins[row])))
+            self.seen.append(Seen(size, prediction, float(margins[row]), bool(reached[row])))
             if reached[row]:
                 self._keep(Example(points[row].copy(), size, prediction, eight_bit))
         return Judged(reached, margins, logits)

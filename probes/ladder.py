@@ -56,9 +56,10 @@ class Climb(NamedTuple):
     """Best lead within the first three quarters of the steps: float32[M]."""
     end: Array
     """Best lead: float32[M]."""
-    evaluations: int
-    flat: int
-    """Evaluations whose gradient was zero everywhere or not finite."""
+    evaluations: Array
+    """int64[M]."""
+    flat: Array
+    """Those whose gradient was zero everywhere or not finite: int64[M]."""
 
 
 class Ladder:
@@ -70,6 +71,7 @@ class Ladder:
 
     Args:
         aims: what the restarts climb, in turn. Whatever it is, what counts as reached is the findings' goal.
+        restarts: the runs at one eps that make an attack.
         on_step: called after every evaluation of a batch.
     """
 
@@ -80,6 +82,7 @@ class Ladder:
         *,
         threat: Threat,
         aims: Sequence[Aim],
+        restarts: int,
         seed: int,
         budget: Budget,
         on_step: Callable[[], None],
@@ -87,6 +90,7 @@ class Ladder:
         self.classifier = classifier
         self.findings = findings
         self.threat = threat
+        self.restarts = restarts
         self.budget = budget
         self.seed = seed
         self.on_step = on_step
@@ -108,9 +112,9 @@ class Ladder:
         losses = np.full((1,), int(loss), dtype=np.int64)
         return self.classifier.gradient(clean, goal.labels(clean), goal.targets(clean), losses)
 
-    def tested(self, restarts: int = 1) -> list[float]:
-        """The eps at which that many runs took all their steps and found nothing, ascending."""
-        return sorted(eps for eps, count in self.completed.items() if count >= restarts)
+    def tested(self) -> list[float]:
+        """The eps at which all runs of an attack took all their steps and found nothing, ascending."""
+        return sorted(eps for eps, count in self.completed.items() if count >= self.restarts)
 
     def climb(
         self,
@@ -164,7 +168,7 @@ class Ladder:
 
     def attacked_in_vain(self, eps: float) -> bool:
         """Whether this ball, or one that it lies in and that nothing else found an example in, was."""
-        return any(eps <= done and not self.findings.flipped(done) for done in self.completed)
+        return any(eps <= done and not self.findings.flipped(done) for done in self.tested())
 
     def attacked_on_the_grid(self, eps: float) -> bool:
         """Whether this ball, or one that it lies in, was attacked in vain on the 8-bit grid, or on floats."""
@@ -218,7 +222,7 @@ class Ladder:
             start=trace.start,
             late=trace.late,
             end=trace.end,
-            evaluations=trace.evaluations,
+            evaluations=trace.taken + 1,
             flat=trace.flat,
         )
 

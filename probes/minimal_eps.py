@@ -4,13 +4,12 @@ attacked in vain."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from probes.approach import REFINING_STEPS, approach, refine
+from probes.approach import FAR_STEPS, REFINING_STEPS, approach, refine
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder
@@ -24,9 +23,6 @@ FALLBACKS = (0.02, 0.04, 0.08)
 inside of it may not."""
 FIRST_RIVALS = 2
 """How many of the next likely classes the first search aims at, each by itself."""
-FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 4})
-"""How many times as many steps the first search takes as the attack. In l1 each moves few values, and what it
-misses the attack seldom finds."""
 ROUNDS = 4
 RUNGS, RUNG_STEPS = (0.5, 0.8), 5
 """Where the curve gets points below the smallest example, in multiples of its distance, and their few steps,
@@ -57,24 +53,22 @@ def towards(goal: Goal, rivals: Sequence[int]) -> list[int]:
     return [UNTARGETED, *rivals[:FIRST_RIVALS]] if goal.target is None else [goal.target]
 
 
-def search(
-    ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int, restarts: int
-) -> None:
+def search(ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int) -> None:
     """Looks for the nearest example up to `max_eps`, and attacks just below it, and `verdict_eps`, in full.
 
     FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
     then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
-    not from the example: what FMN missed it may find, and then the search goes on from there.
+    not from the example: what FMN missed it may find, and then the search goes on from there. The last round
+    is left for what the looks for the curve come across.
     """
     findings = ladder.findings
-    approach(
-        ladder, towards(findings.goal, rivals), steps=steps * FAR_STEPS[ladder.threat.norm], max_eps=max_eps
-    )
-    narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps, restarts=restarts)
-    narrow(ladder, rounds=ROUNDS - 1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
+    narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps)
+    narrow(ladder, rounds=ROUNDS - 2, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
     example = findings.smallest()
     end = max_eps if example is None else example.eps
     ladder.look([factor * end for factor in RUNGS], steps=min(steps, RUNG_STEPS))
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
 
 
 def narrow(
@@ -85,20 +79,19 @@ def narrow(
     claimed: Sequence[float] = (),
     fallbacks: Sequence[float] = (),
     steps: int,
-    restarts: int,
 ) -> None:
     """Attacks just below the nearest example, at these parts below it and at each eps of `claimed`, until
     that finds nothing nearer, in at most so many rounds."""
     findings = ladder.findings
     for _ in range(rounds):
         example = findings.smallest()
-        tested = ladder.tested(restarts)
+        tested = ladder.tested()
         below = (
             [max_eps] if example is None else [example.eps * (1 - part) for part in (RESOLUTION, *fallbacks)]
         )
         closed = any(eps >= below[0] and not findings.flipped(eps) for eps in tested)
         claims = (set(claimed) - set(tested)) | (set() if closed else set(below))
-        runs = {eps: restarts for eps in claims if not findings.flipped(eps)}
+        runs = {eps: ladder.restarts for eps in claims if not findings.flipped(eps)}
         if not runs or ladder.budget.stop():
             return
         ladder.climb(runs, steps=steps)
@@ -107,9 +100,11 @@ def narrow(
             refine(ladder)
 
 
-def reopen(ladder: Ladder, *, max_eps: float, steps: int, restarts: int) -> None:
-    """One more round, for an example that was found after the search."""
-    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps, restarts=restarts)
+def reopen(ladder: Ladder, *, max_eps: float, steps: int) -> None:
+    """A refinement and one more round, for an example that was found after the search: it may lie far inside
+    of the ball that it was found in."""
+    refine(ladder)
+    narrow(ladder, rounds=1, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
 
 
 def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, steps: int) -> None:
@@ -140,10 +135,12 @@ def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, in
     """The most gradient evaluations that a search can take, here and after its checks, the most runs of an
     attack, and the most eps that it attacks."""
     balls = 2 + ROUNDS * (1 + len(FALLBACKS))
-    begin, eight_bit = 1 + FIRST_RIVALS, EIGHT_BIT_RUNGS + 1
-    short = (ROUNDS + 1) * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
+    # Each round may end with a refinement, and what the checks come across begins with one; 8-bit examples
+    # are looked for before the checks and after.
+    begin, eight_bit, refined = 1 + FIRST_RIVALS, 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 2
+    short = refined * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
-    runs = begin + balls * restarts + ROUNDS + 1 + len(RUNGS) + eight_bit + EIGHT_BIT_LOOKS
+    runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + 2 * EIGHT_BIT_LOOKS
     gradients = begin * (FAR_STEPS[norm] * steps + 1) + balls * restarts * (steps + 1) + short
     return gradients, runs, balls + len(RUNGS)
 

@@ -15,11 +15,18 @@ class Evaluation(NamedTuple):
     """An objective at a batch of points."""
 
     value: Array
-    """float32[N], to be climbed."""
+    """float32[N]: the larger, the worse the point."""
     gradient: Array
-    """d value / d images, of the images' shape."""
+    """The direction to climb in, of the images' shape: d climbed / d images."""
     adversarial: Array
     """bool[N]: whether the attack's goal is reached at this point."""
+    loss: Array | None = None
+    """float[N], what the gradient is of where that is not `value`."""
+
+    @property
+    def climbed(self) -> Array:
+        """float[N]: what rises along the gradient."""
+        return self.value if self.loss is None else self.loss
 
 
 class Objective(Protocol):

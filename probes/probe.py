@@ -96,14 +96,14 @@ def probe(
         if request.every_class:
             approach_each(ladder, rivals, steps=request.steps, max_eps=searched)
         _attack(ladder, rivals, request, searched=searched, verdict_eps=verdict_eps)
+        nearest_before = findings.smallest()
         radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
         noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
-        nearest_before = findings.smallest()
         checks += evidence.gather(
             ladder, request, logits, verdict_eps=verdict_eps, searched=searched, noise=noise
         )
         if request.eps is None and findings.smallest() is not nearest_before and not budget.stop():
-            reopen(ladder, max_eps=searched, steps=request.steps, restarts=request.restarts)
+            reopen(ladder, max_eps=searched, steps=request.steps)
             search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=request.steps)
             radii = [
                 eps
@@ -113,7 +113,7 @@ def probe(
             noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
-        attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(request.restarts),
+        attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(),
         exhausted=budget.exhausted,
         checks=checks,
     )
@@ -207,6 +207,7 @@ def _ladder(
         findings,
         threat=threat_named(request.norm),
         aims=aims(losses, goal, rivals[:RIVALS] if towards_one else ()),
+        restarts=request.restarts,
         seed=request.seed,
         budget=budget,
         on_step=on_step,
@@ -228,21 +229,14 @@ def _progress(ladder: Ladder, request: ProbeRequest, *, classes: int, samples: i
 def _attack(
     ladder: Ladder, rivals: list[int], request: ProbeRequest, *, searched: float, verdict_eps: float
 ) -> None:
-    findings, steps, restarts = ladder.findings, request.steps, request.restarts
+    findings, steps = ladder.findings, request.steps
     if request.eps is None:
-        search(
-            ladder,
-            rivals,
-            max_eps=searched,
-            verdict_eps=verdict_eps,
-            steps=steps,
-            restarts=restarts,
-        )
+        search(ladder, rivals, max_eps=searched, verdict_eps=verdict_eps, steps=steps)
         search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=steps)
         return
     radii = [eps for eps in sorted(set(request.eps)) if eps > 0]
     approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=searched)
-    ladder.climb(dict.fromkeys(radii, restarts), steps=steps)
+    ladder.climb(dict.fromkeys(radii, ladder.restarts), steps=steps)
     example = findings.smallest()
     if example is not None:
         ladder.climb(

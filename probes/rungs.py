@@ -13,6 +13,7 @@ from probes.budget import Budget
 from probes.classifier import Classifier
 from probes.eight_bit import from_levels, round_inside
 from probes.goal import CLAIMED, Goal
+from probes.losses import loss_and_cotangent
 from probes.objective import Evaluation
 from probes.threat import Threat
 
@@ -21,8 +22,9 @@ class Rungs:
     """The objective: climbs each row's loss towards its target, values points by their lead, and ends the
     rungs above any example.
 
-    The lead is the negative margin, so rows that climb different losses compare. With `eight_bit` it answers
-    for the 8-bit rounding of each point, inside the row's ball.
+    The lead is the negative margin, so rows that climb different losses compare. In l1 each row's own loss
+    stands beside it, by which Auto-PGD judges its steps. With `eight_bit` it answers for the 8-bit rounding
+    of each point, inside the row's ball.
 
     Attributes:
         caught: rows int64[M] and points of those evaluations that reached the goal: float32[M, C, H, W], or
@@ -60,9 +62,12 @@ class Rungs:
         levels, exists = self._rounded(images, rows) if self.eight_bit else (None, True)
         points = images if levels is None else from_levels(levels)
         self._budget.gradient_evaluations += len(rows)
-        logits, _, gradient = self._classifier.gradient(
-            points, self._labels[rows], self._targets[rows], self._losses[rows]
-        )
+        climbed = self._labels[rows], self._targets[rows], self._losses[rows]
+        logits, _, gradient = self._classifier.gradient(points, *climbed)
+        loss = None
+        if self._threat.norm == "l1":
+            # For Auto-PGD. Not the graph's value: of a sure model float32 hides how the cross-entropy rises.
+            loss, _ = loss_and_cotangent(logits.astype(np.float64), *climbed)
         assessment = self._goal.assess(logits, lead=CLAIMED)
         reached = assessment.reached & exists
         if np.any(reached):
@@ -70,7 +75,7 @@ class Rungs:
             self.ceiling = min(self.ceiling, float(np.min(np.minimum(sizes, self._eps[rows[reached]]))))
             self.caught.append((rows[reached], points[reached] if levels is None else levels[reached]))
         done = reached | (self._eps[rows] >= self.ceiling - TOLERANCE)
-        return Evaluation(-assessment.margin, gradient, done)
+        return Evaluation(-assessment.margin, gradient, done, loss)
 
     def _rounded(self, images: Array, rows: Array) -> tuple[Array, Array]:
         rounded = [
@@ -90,8 +95,7 @@ class Trace:
         self.late = self.start.copy()
         self.end = self.start.copy()
         self.taken = np.full((rows,), -1, dtype=np.int64)
-        self.evaluations = 0
-        self.flat = 0
+        self.flat = np.zeros((rows,), dtype=np.int64)
         self._late_step = 3 * steps // 4
         self._on_step = on_step
 
@@ -104,6 +108,5 @@ class Trace:
             self.late[rows] = self.end[rows]
         self.taken[rows] = step.step
         steepest = np.max(np.abs(flatten(step.evaluation.gradient)), axis=1)
-        self.evaluations += len(rows)
-        self.flat += int(np.sum(~((steepest > 0) & np.isfinite(steepest))))
+        self.flat[rows] += ~((steepest > 0) & np.isfinite(steepest))
         self._on_step()

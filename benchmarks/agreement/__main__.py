@@ -37,17 +37,22 @@ def main() -> int:
             parser.error("--data-dir is needed to measure")
         if arguments.images is not None and arguments.images < 1:
             parser.error(f"--images is {arguments.images}; give 1 or more")
-        torch.set_num_threads(arguments.threads)
-        bundle = resolve_bundle(REPOSITORY / "models", "clead-cifar10")
-        try:
-            subject = open_subject(bundle, arguments.data_dir, threads=arguments.threads)
-            for part in arguments.part or PARTS:
-                PARTS[part](subject, arguments.images)
-        except (DataError, JournalError) as error:
-            print(f"clead: {error}", file=sys.stderr)
-            return 1
-    write_page(RESULTS, REPOSITORY / "docs")
+    try:
+        if not arguments.page:
+            _measure(arguments)
+        write_page(RESULTS, REPOSITORY / "docs")
+    except (DataError, JournalError) as error:
+        print(f"clead: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(arguments.threads)
+    bundle = resolve_bundle(REPOSITORY / "models", "clead-cifar10")
+    subject = open_subject(bundle, arguments.data_dir, threads=arguments.threads)
+    for part in arguments.part or PARTS:
+        PARTS[part](subject, arguments.images)
 
 
 def _pgd(subject: Subject, images: int | None) -> None:

@@ -16,6 +16,19 @@ OURS = ("ours (torch)", "ours (ONNX Runtime)")
 """Our PGD, by where it runs."""
 
 
+def all_files(results: Path) -> list[Path]:
+    """Every file of results that the page is written from."""
+    return [
+        *(pgd_file(results, norm) for norm in NORMS),
+        *(
+            file(results, norm)
+            for norm in SMALLEST_NORMS
+            for file in (our_smallest_file, their_smallest_file)
+        ),
+        *(strongest_file(results, arm) for arm in ARMS),
+    ]
+
+
 def pgd_file(results: Path, norm: Norm) -> Path:
     """PGD of all libraries."""
     return results / f"pgd-{norm}.jsonl"

@@ -10,6 +10,7 @@ from benchmarks.agreement.layout import (
     NORMS,
     OURS,
     SMALLEST_NORMS,
+    all_files,
     our_smallest_file,
     pgd_file,
     strongest_file,
@@ -21,7 +22,13 @@ from probes.threat import Norm
 
 
 def write_page(results: Path, docs: Path) -> None:
-    """Write `agreement.md` into `docs`."""
+    """Write `agreement.md` into `docs`.
+
+    Raises:
+        JournalError: not all results are of one model and the same images.
+    """
+    journals = [_journal(path) for path in all_files(results)]
+    check_together([journal for journal in journals if journal is not None])
     sections = [_INTRODUCTION, _PGD, *(_pgd(results, norm) for norm in NORMS)]
     sections += [
         _SMALLEST,
@@ -151,7 +158,6 @@ def _searches(found: Comparison, theirs: Journal) -> str:
 
 def _strongest(results: Path) -> str:
     journals = {arm: _journal(strongest_file(results, arm)) for arm in ARMS}
-    check_together([journal for journal in journals.values() if journal is not None])
     measured = {arm: journal.rows for arm, journal in journals.items() if journal is not None}
     if not measured:
         return _MISSING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from engines.load import EngineOptions, load_engine
 from export.bundle import load_bundle
+from export.manifest import Manifest
 from export.rebuild import rebuild_module
 from probes.arrays import Array
 from probes.classifier import Classifier
@@ -27,7 +29,7 @@ class Subject:
     """A bundle twice: `network` in torch and `engine` on ONNX Runtime hold the same weights."""
 
     sha256: str
-    """Of the bundle's manifest."""
+    """Of what the bundle computes (`computed`)."""
     network: nn.Module
     """Images in [0, 1] to logits, in eval mode."""
     engine: Classifier
@@ -38,7 +40,7 @@ class Subject:
     images: LabelledImages
 
     def identity(self) -> dict[str, str]:
-        """What results are results of: the bundle and the test images, by their SHA-256."""
+        """What results are results of: the network and the test images, by their SHA-256."""
         return {"model": self.sha256, "images": self.images.digest()}
 
     def chosen(self, count: int) -> Tensor:
@@ -65,13 +67,19 @@ def open_subject(bundle: Path, data_dir: Path, *, threads: int = 1) -> Subject:
     manifest = loaded.manifest
     options = EngineOptions(engine="cpu", threads=threads, spinning=False)
     return Subject(
-        sha256=loaded.sha256,
+        sha256=computed(manifest),
         network=rebuild_module(loaded).requires_grad_(False),
         engine=load_engine(loaded, options),
         classes=len(manifest.classes),
         trained_eps={} if manifest.threat is None else {manifest.threat.norm: manifest.threat.eps},
         images=open_images(data_dir, "test", dataset=manifest.provenance.dataset, spec=manifest.input),
     )
+
+
+def computed(manifest: Manifest) -> str:
+    """The SHA-256 of the graphs and weights alone: a new version that only adds figures computes the same."""
+    files = ("classifier.onnx", "gradient.onnx", "weights.safetensors")
+    return hashlib.sha256("".join(manifest.files[name].sha256 for name in files).encode()).hexdigest()
 
 
 def to_numpy(tensor: Tensor) -> Array:

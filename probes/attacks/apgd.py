@@ -42,8 +42,9 @@ def apgd(
     """Climb `objective` inside the ball of radius eps around `images`, cut with [0, 1].
 
     Steps begin at 2 * eps. At each checkpoint a sample whose last steps seldom rose, or brought nothing new
-    at an unchanged step size, halves its step size and goes on from its best point. A restart costs
-    steps + 1 evaluations a sample; more restarts never find less.
+    at an unchanged step size, halves its step size and goes on from its best point. That is judged by what is
+    climbed, and the point that is returned by its value, where the two differ. A restart costs steps + 1
+    evaluations a sample; more restarts never find less.
 
     Args:
         images: float32[N, C, H, W] in [0, 1].
@@ -120,6 +121,7 @@ class _Climb:
     previous: Array
     gradient: Array
     value: Array
+    """float[M], of what is climbed, as the other values here."""
     best_points: Array
     best_gradient: Array
     best_value: Array
@@ -129,7 +131,7 @@ class _Climb:
     halved: Array
     """bool[M], whether the last checkpoint halved the step size."""
     checkpoint_value: Array
-    """float32[M], the best value at the last checkpoint."""
+    """float[M], the best value at the last checkpoint."""
 
     def only(self, kept: Array) -> _Climb:
         """The samples marked in bool[M] `kept`."""
@@ -160,15 +162,16 @@ def _begin(rows: Array, clean: Array, eps: Array, points: Array) -> _Climb:
 
 def _record(climb: _Climb, evaluation: Evaluation) -> _Climb:
     xp, gradient = namespace(climb.points), finite_or_zero(evaluation.gradient)
-    better = evaluation.value > climb.best_value
+    value = evaluation.climbed
+    better = value > climb.best_value
     return replace(
         climb,
         gradient=gradient,
-        value=evaluation.value,
-        rises=climb.rises + xp.astype(evaluation.value > climb.value, climb.rises.dtype),
+        value=value,
+        rises=climb.rises + xp.astype(value > climb.value, climb.rises.dtype),
         best_points=where_sample(better, climb.points, climb.best_points),
         best_gradient=where_sample(better, gradient, climb.best_gradient),
-        best_value=xp.where(better, evaluation.value, climb.best_value),
+        best_value=xp.where(better, value, climb.best_value),
     )
 
 

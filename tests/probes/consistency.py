@@ -6,8 +6,6 @@ import itertools
 import json
 from typing import Any
 
-import numpy as np
-
 from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Classifier
@@ -16,9 +14,10 @@ from probes.prediction import predictions
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeRequest
-from tests.probes.models import Linear
+from probes.threat import Norm
+from tests.probes.models import Linear, linear_distance, predicted
 
-NORMS = ["linf", "l2"]
+NORMS: list[Norm] = ["linf", "l2", "l1"]
 
 
 def ask(model: Classifier, image: Array, *, trained_eps: float | None = None, **options: Any) -> ProbeReport:
@@ -52,14 +51,8 @@ def check_consistency(model: Classifier, image: Array, report: ProbeReport) -> N
     json.dumps(report.to_dict(), allow_nan=False)
 
 
-def closed_form(model: Linear, image: Array, norm: str) -> float:
-    """The distance of the nearest class boundary, away from the box."""
-    logits = model.logits(image[None])[0].astype(np.float64)
-    label = int(np.argmax(logits))
-    distances = []
-    for other in range(len(logits)):
-        if other != label:
-            difference = (model.weights[label] - model.weights[other]).astype(np.float64)
-            dual = np.abs(difference).sum() if norm == "linf" else np.sqrt((difference**2).sum())
-            distances.append((logits[label] - logits[other]) / dual)
-    return float(min(distances))
+def closed_form(model: Linear, image: Array, norm: Norm) -> float:
+    """The distance of the nearest class boundary: of those between the answer and each other class."""
+    label = int(predicted(model, image[None])[0])
+    pairs = ([label, other] for other in range(len(model.bias)) if other != label)
+    return min(linear_distance(Linear(model.weights[two], model.bias[two]), image, norm) for two in pairs)

@@ -15,7 +15,7 @@ from probes.arrays import Array, flatten
 from probes.classifier import Gradient
 from probes.losses import loss_and_cotangent
 from probes.threat import Norm
-from tests.probes.models import Linear
+from tests.probes.models import Linear, steepest_climb
 
 SHAPE = (3, 32, 32)
 FLIPS = 4 / 255
@@ -92,6 +92,13 @@ class RightAtTheImage(Following):
         return np.where(np.any(images != photo(), axis=(1, 2, 3), keepdims=True), -1.0, 1.0)
 
 
+class Vanishing(Following):
+    """Shows nothing once any value has moved by half of what flips."""
+
+    def shown(self, images: Array) -> Array:
+        return np.max(np.abs(images - photo()), axis=(1, 2, 3), keepdims=True) < 0.5 * FLIPS
+
+
 class BitByBit(Following):
     """Shows a tenth of the values at a time, the next one when the last has been moved."""
 
@@ -100,6 +107,18 @@ class BitByBit(Following):
         turn = np.argmin(done, axis=1)
         blocks = np.arange(images[0].size).reshape(images.shape[1:]) // (images[0].size // 8)
         return blocks == turn[:, None, None, None]
+
+
+class ValueByValue(Following):
+    """Shows the steepest value that has not been moved to its edge yet, and no other."""
+
+    def shown(self, images: Array) -> Array:
+        wanted = self.weights[1] - self.weights[0]
+        steepest, clean = np.argsort(-np.abs(wanted)), photo().ravel()
+        room = np.where(wanted > 0, 1.0 - clean, clean)
+        moved = np.abs(flatten(images) - clean) > 0.9 * room
+        turn = steepest[np.argmin(moved[:, steepest], axis=1)]
+        return (np.arange(clean.size) == turn[:, None]).reshape(images.shape)
 
 
 @dataclass(frozen=True)
@@ -167,22 +186,24 @@ class Decoys:
     """
 
     weights: Array
-    """float32[2, D]: of the decoys and of the fourth class."""
+    """float32[1 + P, D]: of the decoys, and of the fourth class, which needs all of its P parts."""
 
     def logits(self, images: Array) -> Array:
         rise = self._rise(images)
         decoy = -1.0 + 0.5 * np.tanh(2.0 * rise[:, 0])
-        return np.stack([np.zeros_like(decoy), decoy, decoy - 0.1, 12.0 * (rise[:, 1] - 1.0)], axis=1)
+        fourth = 12.0 * (np.min(rise[:, 1:], axis=1) - 1.0)
+        return np.stack([np.zeros_like(decoy), decoy, decoy - 0.1, fourth], axis=1)
 
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         logits, rise = self.logits(images), self._rise(images)
         value, cotangent = loss_and_cotangent(logits, labels, targets, losses)
         slope = (1.0 - np.tanh(2.0 * rise[:, 0]) ** 2) * (cotangent[:, 1] + cotangent[:, 2])
-        back = np.stack([slope, 12.0 * cotangent[:, 3]], axis=1) @ self.weights
+        back = slope[:, None] * self.weights[0]
+        back += 12.0 * cotangent[:, 3, None] * self.weights[1 + np.argmin(rise[:, 1:], axis=1)]
         return Gradient(logits, value, back.reshape(images.shape).astype(np.float32))
 
     def _rise(self, images: Array) -> Array:
-        """1 at the end of the ball that the fourth class wins in: float32[N, 2]."""
+        """1 at the end of the ball that the fourth class wins in: float32[N, 1 + P]."""
         return flatten(images - photo()) @ self.weights.T
 
 
@@ -190,6 +211,22 @@ def decoys() -> Decoys:
     """Flips at `FLIPS` in l-inf, like the honest model."""
     weights = np.random.default_rng(0).normal(size=(2, 3 * 32 * 32))
     return Decoys((weights / (FLIPS * np.sum(np.abs(weights), axis=1, keepdims=True))).astype(np.float32))
+
+
+def decoys_in_l1(*, flips: float, parts: int) -> Decoys:
+    """Flips at `flips` in l1, where each part of the fourth class has values of its own, so that steps
+    towards one give way to the others."""
+    size = 3 * 32 * 32
+    weights = np.random.default_rng(0).normal(size=(1 + parts, size))
+    weights[1:] *= np.arange(size) % parts == np.arange(parts)[:, None]
+    reach = np.asarray([_farthest(each, flips / (parts if row else 1)) for row, each in enumerate(weights)])
+    return Decoys((weights / reach[:, None]).astype(np.float32))
+
+
+def _farthest(weights: Array, eps: float) -> float:
+    """How far float64[D] `weights` climb within `eps` of `photo()` in l1."""
+    ahead = Linear(np.stack([np.zeros_like(weights), weights]), np.asarray([1e6, 0.0]))
+    return steepest_climb(ahead, photo(), eps, "l1")
 
 
 class Drowned(Copy):
@@ -201,6 +238,13 @@ class Drowned(Copy):
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         _, value, gradient = super().gradient(images, labels, targets, losses)
         return Gradient(self.logits(images), value, gradient)
+
+
+class DrownedDecoys(Decoys):
+    """The fourth class wins by less than rounding, and only who aims at it sees that."""
+
+    def logits(self, images: Array) -> Array:
+        return (super().logits(images) + np.float32(1e8)).astype(np.float32)
 
 
 class Disagreeing(Copy):

@@ -148,6 +148,19 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     assert page.count("Not measured yet.") == 3
 
 
+@pytest.mark.parametrize("key", ["model", "images"])
+def test_results_of_two_models_make_no_page(tmp_path: Path, key: str) -> None:
+    row: dict[str, object] = {"image": 0, "clean": True, "last": False}
+    _write(tmp_path / "strongest-probe.jsonl", {"model": "a", "images": "a"}, [row])
+    _write(tmp_path / "strongest-ensemble.jsonl", {"model": "a", "images": "a"}, [row])
+    write_page(tmp_path, tmp_path)
+    (tmp_path / "agreement.md").unlink()
+    _write(tmp_path / "pgd-l2.jsonl", {"model": "a", "images": "a", key: "b"}, [{"image": 0}])
+    with pytest.raises(JournalError, match=f"another {key}"):
+        write_page(tmp_path, tmp_path)
+    assert not (tmp_path / "agreement.md").exists()
+
+
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
     write_page(REPOSITORY / "benchmarks" / "agreement" / "results", tmp_path)
     committed = (REPOSITORY / "docs" / "agreement.md").read_text(encoding="utf-8")

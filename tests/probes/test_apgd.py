@@ -88,6 +88,27 @@ def test_a_step_that_only_overshoots_is_halved_and_retried_from_the_best_point(c
     assert float(result.images[0, 0, 0, 0]) == pytest.approx(0.55, abs=2e-3)
 
 
+def test_steps_are_judged_by_what_is_climbed_and_points_by_their_value(convert: Convert) -> None:
+    # The loss peaks at 0.55; the value falls all the way there.
+    def objective(points: Array, rows: Array) -> Evaluation:
+        place = points[:, 0, 0, 0]
+        return Evaluation(-place, 0.55 - points, place < 0, -abs(place - 0.55))
+
+    seen: list[Step] = []
+    result = apgd(
+        objective,
+        convert(np.full((1, 1, 1, 1), 0.5, dtype=np.float32)),
+        threat=Linf(),
+        eps=convert(np.full((1,), 0.1, dtype=np.float32)),
+        steps=60,
+        random_start=False,
+        on_step=seen.append,
+    )
+    points = [float(step.images[0, 0, 0, 0]) for step in seen]
+    assert points[-1] == pytest.approx(0.55, abs=2e-3)
+    assert float(result.images[0, 0, 0, 0]) == min(points)
+
+
 @pytest.mark.parametrize("loss", list(Loss))
 def test_a_targeted_attack_ends_at_its_target(convert: Convert, loss: Loss) -> None:
     model, batch = many_class(), images(6)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from probes.arrays import Array
 from probes.budget import Budget
-from probes.classifier import Gradient
+from probes.classifier import Classifier, Gradient
 from probes.controls import NOISE_DRAWS, noise_margins
 from probes.findings import Findings, batch_rows
 from probes.goal import Goal
@@ -18,46 +19,54 @@ from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeRequest
 from probes.threat import Linf
-from tests.probes.models import Linear, grey, two_class
+from tests.probes.hidden import ONE_VALUE, Hidden
+from tests.probes.models import grey, two_class
 
 STEP = 1.0
 """Seconds that every call of the classifier below takes on its own clock."""
 
 
-class Timed(Linear):
-    """A linear model whose calls move a clock and are logged by the time they started at."""
+class Timed:
+    """A model whose calls move a clock and are logged by the time they started at."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+        self.calls: list[str] = []
 
     def at(self) -> float:
         return float(len(self.calls)) * STEP
 
-    @property
-    def calls(self) -> list[str]:
-        return self.__dict__.setdefault("log", [])
-
     def logits(self, images: Array) -> Array:
         self.calls.append("logits")
-        return super().logits(images)
+        return self.model.logits(images)
 
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         self.calls.append("gradient")
-        logits = Linear.logits(self, images)
-        result = Linear(self.weights, self.bias).gradient(images, labels, targets, losses)
-        return Gradient(logits, result.value, result.gradient)
+        return self.model.gradient(images, labels, targets, losses)
 
 
 def timed() -> Timed:
-    model = two_class()
-    return Timed(model.weights, model.bias)
+    return Timed(two_class())
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"norm": "l2"},
+    {"norm": "l1"},
+    {"evidence": "full"},
+    {"every_class": True},
+    {"eps": (2 / 255, 3 / 255)},
+    {"eps": (2 / 255,), "evidence": "full"},
+    {"norm": "l1", "eps": (0.1,), "every_class": True, "evidence": "full"},
+]
 
 
 def ask(model: Timed, budget: Budget, **options: Any) -> ProbeReport:
     return probe(model, grey(), ProbeRequest(**options), trained_eps=4 / 255, budget=budget)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 5.0, 10.0, 24.0, 40.0])
-@pytest.mark.parametrize(
-    "options", [{}, {"eps": (2 / 255,)}, {"eps": (2 / 255,), "evidence": "full"}], ids=str
-)
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 5.0, 10.0, 24.0, 40.0, 100.0])
+@pytest.mark.parametrize("options", QUESTIONS, ids=str)
 def test_no_gradient_is_computed_after_the_deadline(seconds: float, options: dict[str, Any]) -> None:
     model = timed()
     report = ask(model, Budget(deadline=seconds, clock=model.at), **options)
@@ -85,6 +94,16 @@ def test_what_was_not_attacked_in_time_has_no_value() -> None:
     assert report.minimal_eps.held == 0.0 and report.budget.exhausted
 
 
+def test_a_ball_that_only_some_restarts_had_time_for_is_not_held() -> None:
+    # The first restarts of all 40 balls and the second ones of 24 share a batch.
+    radii = tuple(float(eps) for eps in np.linspace(1 / 255, 2 / 255, 40))
+    in_time = 3 * 21 + batch_rows(grey()) * 21
+    budget = Budget(cancelled=lambda: budget.gradient_evaluations > in_time)
+    report = ask(timed(), budget, eps=radii)
+    assert report.minimal_eps.held == radii[23]
+    assert [point.flipped for point in report.curve] == [False] * 24 + [None] * 16
+
+
 def test_a_flip_found_in_time_is_reported_after_the_deadline() -> None:
     model = timed()
     report = ask(model, Budget(deadline=8.0, clock=model.at), eps=(32 / 255,), steps=4)
@@ -92,7 +111,7 @@ def test_a_flip_found_in_time_is_reported_after_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 10, 30, 100])
-@pytest.mark.parametrize("options", [{}, {"eps": (2 / 255, 3 / 255)}, {"norm": "l2"}], ids=str)
+@pytest.mark.parametrize("options", QUESTIONS, ids=str)
 def test_cancellation_stops_within_one_step(after: int, options: dict[str, Any]) -> None:
     model = timed()
     ask(model, Budget(cancelled=lambda: len(model.calls) >= after), **options)
@@ -101,10 +120,21 @@ def test_cancellation_stops_within_one_step(after: int, options: dict[str, Any])
     assert len(late) <= 4
 
 
+def test_cancellation_stops_a_search_that_was_reopened_within_one_step() -> None:
+    whole = Timed(Hidden(ONE_VALUE))
+    ask(whole, Budget())
+    # What comes last is the round below the example that noise found.
+    for after in range(len(whole.calls) - 40, len(whole.calls)):
+        model = Timed(Hidden(ONE_VALUE))
+        report = ask(model, Budget(cancelled=lambda model=model, after=after: len(model.calls) >= after))
+        late = model.calls[after:]
+        assert report.minimal_eps.flipped is not None
+        assert "gradient" not in late and len(late) <= 4
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 4.0])
 def test_noise_stops_within_one_chunk(seconds: float) -> None:
-    honest = two_class()
-    model, radii = Timed(honest.weights, honest.bias), [number / 5000 for number in range(1, 51)]
+    model, radii = timed(), [number / 5000 for number in range(1, 51)]
     budget = Budget(deadline=seconds, clock=model.at)
     ladder = noise_ladder(model, budget)
     margins = noise_margins(ladder, radii)
@@ -124,6 +154,7 @@ def noise_ladder(model: Timed, budget: Budget) -> Ladder:
         findings,
         threat=Linf(),
         aims=(Aim(Loss.MARGIN),),
+        restarts=2,
         seed=0,
         budget=budget,
         on_step=lambda: None,

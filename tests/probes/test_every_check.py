@@ -82,6 +82,36 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+def test_in_l1_too_few_steps_show_when_they_are_doubled() -> None:
+    # Fewer steps than values to be moved; the last of them are short, so the loss rises little at the end.
+    model, question = honest(norm="l1", flips=8.0), {"norm": "l1", "eps": (6.0,), "steps": 8}
+    assert "loss_settles" in failed(ask(fooling.ValueByValue.like(model), **question))
+    assert not failed(ask(model, **question))
+
+
+def test_the_larger_budget_aims_at_single_classes_in_l1_too() -> None:
+    # Auto-PGD would go back from where it climbs if it looked at the label's loss instead of its own.
+    model = fooling.decoys_in_l1(flips=8.0, parts=4)
+    report = ask(model, norm="l1", eps=(12.0,), evidence="full")
+    assert "larger_budget_agrees" in failed(report)
+    assert report.verdict == "flipped"
+
+
+def test_zero_gradients_at_the_eps_of_the_verdict_count_however_many_balls_there_are() -> None:
+    # Where they vanish is reached in the last ball alone.
+    inner = tuple(share * FLIPS for share in (0.01 * number for number in range(1, 31)))
+    report = ask(fooling.Vanishing.like(honest()), eps=(*inner, 0.75 * FLIPS))
+    assert "gradient_not_zero" in failed(report)
+    alone = ask(fooling.Vanishing.like(honest()), eps=inner)
+    assert "gradient_not_zero" not in failed(alone)
+
+
+def test_points_that_only_the_larger_budget_reaches_must_be_decided_too() -> None:
+    report = ask(fooling.DrownedDecoys(fooling.decoys().weights), evidence="full", **BEYOND)
+    assert report.minimal_eps.flipped is None
+    assert "answers_are_decided" in failed(report)
+
+
 RADII: dict[Norm, float] = {"linf": FLIPS, "l2": 1.0, "l1": 8.0}
 """Where the honest model flips."""
 WRONG: dict[str, Callable[[Linear], Classifier]] = {

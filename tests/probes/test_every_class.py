@@ -12,6 +12,7 @@ from probes.losses import Loss
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeError, ProbeRequest
+from tests.probes.fooling import FLIPS, Drowned, honest, photo
 from tests.probes.models import Linear, grey, many_class, two_class
 
 
@@ -58,6 +59,15 @@ def test_classes_beyond_the_search_have_no_distance() -> None:
     (other,) = report.classes or ()
     assert other.flipped is None
     assert report.verdict == "held"
+
+
+def test_a_class_that_only_rounding_decides_for_has_no_distance() -> None:
+    request = ProbeRequest(every_class=True, eps=(1.25 * FLIPS,))
+    model = Drowned.like(honest())
+    report = probe(model, photo(), request, trained_eps=None, budget=Budget())
+    assert "answers_are_decided" in {check.check for check in report.evidence if not check.passed}
+    assert report.minimal_eps.flipped is None
+    assert [one.flipped for one in report.classes or ()] == [None]
 
 
 def test_fixed_eps_bound_the_classes_too_and_what_is_found_flips() -> None:

@@ -22,6 +22,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {},
     {"norm": "l2"},
     {"norm": "l2", "eps": (0.05,)},
+    {"norm": "l1"},
+    {"norm": "l1", "eps": (0.3,)},
     {"eps": (4 / 255,), "loss": "cross-entropy"},
     {"eps": (4 / 255,), "evidence": "full"},
 ]
@@ -137,6 +139,8 @@ def test_an_example_that_the_huge_eps_meets_inside_the_ball_is_a_flip(question: 
     report = ask(Shell(honest.weights, honest.bias), steps=8, **question)
     assert 0.15 < report.minimal_eps.flipped < 0.162
     assert "flips_persist" in failed(report)
+    # A search goes on below it.
+    assert "eps" in question or report.minimal_eps.held > 0.13
 
 
 def test_an_example_that_the_huge_eps_meets_outside_of_the_ball_is_not_counted() -> None:

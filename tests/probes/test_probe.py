@@ -22,7 +22,7 @@ from tests.probes.models import Linear, grey, images, many_class, network, two_c
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_eight_bit_examples_cost_at_most_what_the_grid_forces(norm: str) -> None:
+def test_eight_bit_examples_cost_at_most_what_the_grid_forces(norm: Norm) -> None:
     report = ask(two_class(), grey(), norm=norm)
     flipped, eight_bit = report.minimal_eps.flipped, report.minimal_eps_8bit
     assert flipped is not None and eight_bit is not None
@@ -60,7 +60,7 @@ def test_eps_0_alone_holds_and_attacks_nothing() -> None:
 
 @pytest.mark.parametrize("evidence", ["quick", "full"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_an_honest_model_holds_below_its_boundary(norm: str, evidence: str) -> None:
+def test_an_honest_model_holds_below_its_boundary(norm: Norm, evidence: str) -> None:
     eps = 0.8 * closed_form(two_class(), grey(), norm)
     report = ask(two_class(), grey(), norm=norm, eps=(eps,), evidence=evidence)
     assert report.verdict == "held", report.evidence
@@ -74,7 +74,7 @@ def test_an_honest_model_holds_below_its_boundary(norm: str, evidence: str) -> N
 @pytest.mark.parametrize("restarts", [1, 2])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("model", [two_class(), many_class()])
-def test_a_search_on_an_honest_model_fails_no_check(model: Linear, norm: str, restarts: int) -> None:
+def test_a_search_on_an_honest_model_fails_no_check(model: Linear, norm: Norm, restarts: int) -> None:
     report = ask(model, grey(), norm=norm, restarts=restarts)
     assert report.verdict == "flipped"
     assert [check for check in report.evidence if not check.passed] == []
@@ -102,7 +102,7 @@ def test_without_an_eps_trained_for_the_verdict_is_about_the_end_of_the_search(
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_returned_image_gives_what_the_report_says(norm: str) -> None:
+def test_the_returned_image_gives_what_the_report_says(norm: Norm) -> None:
     model = network()
     for image in images(4, seed=2):
         report = ask(model, image, norm=norm, include=frozenset({"adversarial", "difference"}))
@@ -214,7 +214,7 @@ def test_what_does_not_suit_the_model_is_refused(options: dict[str, Any], field:
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("values", [48, 3 * 224 * 224])
 def test_the_smallest_eps_is_large_enough_to_be_attacked(norm: Norm, values: int) -> None:
     image = np.full((1, 1, 1, values), 0.9, dtype=np.float32)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from probes.approach import REFINING_STEPS
+from probes.arrays import Array
+from probes.classifier import Gradient
+from probes.threat import Norm
 from tests.probes.consistency import NORMS, ask, closed_form
 from tests.probes.models import Linear, grey, images, many_class, network, two_class
 
@@ -13,7 +17,7 @@ from tests.probes.models import Linear, grey, images, many_class, network, two_c
 @pytest.mark.parametrize(
     "model", [two_class(), two_class(margin=0.3, seed=4), many_class(), many_class(seed=3)]
 )
-def test_the_search_brackets_the_closed_form_answer(model: Linear, norm: str) -> None:
+def test_the_search_brackets_the_closed_form_answer(model: Linear, norm: Norm) -> None:
     expected = closed_form(model, grey(), norm)
     report = ask(model, grey(), norm=norm)
     held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
@@ -35,8 +39,8 @@ def test_the_search_knows_the_box() -> None:
     assert report.minimal_eps.flipped >= expected * (1 - 1e-5)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_fixed_eps_find_what_the_search_finds(norm: str) -> None:
+@pytest.mark.parametrize("norm", NORMS)
+def test_fixed_eps_find_what_the_search_finds(norm: Norm) -> None:
     model = network(classes=10, hidden=40)
     missed = 0
     for image in images(8, seed=7):
@@ -45,8 +49,24 @@ def test_fixed_eps_find_what_the_search_finds(norm: str) -> None:
     assert missed <= 1
 
 
+@pytest.mark.parametrize(("norm", "far"), [("linf", 20), ("l2", 20), ("l1", 80)])
+def test_fixed_eps_begin_with_a_search_of_as_many_steps(norm: Norm, far: int) -> None:
+    batches: list[int] = []
+
+    class Watched(Linear):
+        def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+            batches.append(len(images))
+            return super().gradient(images, labels, targets, losses)
+
+    model = many_class()
+    watched = Watched(model.weights, model.bias)
+    ask(watched, grey(), norm=norm, eps=(0.001,), restarts=1, every_class=True)
+    # Away from the label and to two classes; and to each of the four classes, with a refinement.
+    assert (batches.count(3), batches.count(4)) == (far + 1, far + 1 + REFINING_STEPS + 1)
+
+
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_search_against_every_class_finds_no_less_than_a_plain_one(norm: str) -> None:
+def test_a_search_against_every_class_finds_no_less_than_a_plain_one(norm: Norm) -> None:
     # Both search beyond what they share, and either may be lucky once.
     model, further = network(classes=10, hidden=40), 0
     for image in images(6, seed=11):
@@ -59,7 +79,7 @@ def test_a_search_against_every_class_finds_no_less_than_a_plain_one(norm: str) 
 
 def test_what_got_a_few_steps_only_is_never_held() -> None:
     for image in images(12, seed=3):
-        for norm in ("linf", "l2", "l1"):
+        for norm in NORMS:
             report = ask(network(classes=20, hidden=24), image, norm=norm, steps=10, restarts=4)
             held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
             assert held == 0.0 or held not in (pytest.approx(0.5 * flipped), pytest.approx(0.8 * flipped))

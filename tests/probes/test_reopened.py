@@ -1,0 +1,69 @@
+"""Searches that go on from an example that the attack itself did not find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from probes.budget import Budget
+from probes.findings import Findings
+from probes.goal import Goal
+from probes.ladder import Aim, Ladder
+from probes.losses import Loss
+from probes.minimal_eps import bracket, reopen
+from probes.threat import Norm, threat_named
+from tests.probes.consistency import ask
+from tests.probes.hidden import FAR, LIGHT, NEAR, ONE_VALUE, VALUES, Hidden, Ring
+from tests.probes.models import grey
+
+
+def test_an_example_that_queries_find_is_refined_and_the_search_closes_below_it() -> None:
+    report = ask(Hidden(LIGHT), grey(), evidence="full")
+    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+    assert not {check.check: check.passed for check in report.evidence}["queries_do_not_beat_attack"]
+    assert NEAR < flipped < 0.9 * FAR
+    assert flipped - held <= 0.02 * flipped
+
+
+def test_an_example_that_noise_finds_reopens_the_search() -> None:
+    report = ask(Hidden(ONE_VALUE), grey())
+    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+    assert NEAR < flipped < 0.9 * FAR
+    assert flipped - held <= 0.02 * flipped
+
+
+def test_an_example_that_the_looks_for_the_curve_find_is_narrowed_down() -> None:
+    report = ask(Ring(LIGHT), grey())
+    held, flipped = report.minimal_eps.held, report.minimal_eps.flipped
+    assert 0.39 * FAR < flipped < 0.41 * FAR
+    assert flipped - held <= 0.1 * flipped
+
+
+@pytest.mark.parametrize(("norm", "near"), [("linf", NEAR), ("l2", 0.2), ("l1", 1.0)])
+def test_a_reopened_search_begins_with_a_refinement(norm: Norm, near: float) -> None:
+    per_value = {"linf": near, "l2": near / np.sqrt(VALUES), "l1": near / VALUES}[norm]
+    ladder = _ladder(Hidden(np.ones(VALUES) / (VALUES * per_value), far=0.4), norm)
+    point = grey()[None] + np.float32(3.0 * per_value)
+    ladder.findings.judge(point, np.asarray([3.1 * near]))
+    # Its rounding to 8 bits may lie a little nearer.
+    assert ladder.findings.smallest().eps == pytest.approx(3.0 * near, rel=0.01)
+
+    reopen(ladder, max_eps=6.0 * near, steps=20)
+
+    held, flipped = bracket(ladder, ladder.findings)
+    assert near < flipped < 2.8 * near
+    assert flipped - held <= 0.02 * flipped
+
+
+def _ladder(model: Hidden, norm: Norm) -> Ladder:
+    budget = Budget()
+    return Ladder(
+        model,
+        Findings(model, grey(), goal=Goal(label=0), norm=norm, budget=budget),
+        threat=threat_named(norm),
+        aims=(Aim(Loss.MARGIN), Aim(Loss.CROSS_ENTROPY)),
+        restarts=2,
+        seed=0,
+        budget=budget,
+        on_step=lambda: None,
+    )

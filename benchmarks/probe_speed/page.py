@@ -33,7 +33,7 @@ _NOT_MEASURED = """\
 _PGD = """\
 **PGD with {steps} steps**, medians of {rounds} rounds. *Times as fast* is the time of the fastest library
 over ours in the same round. With *early stop*, images leave the batch once they are flipped, which no
-library does; it is not part of the aim. *Overhead* is what our loop takes over the bare gradient calls."""
+library does. *Overhead* is what our loop takes over the bare gradient calls."""
 _SMALLEST = """\
 **The smallest eps** of one image (l-inf, geometric mean over {images} images; seconds: medians). Foolbox's
 FMN gets the fewest steps, of those tried, with which it is not worse. *Probe* is all that a probe without

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from benchmarks.machine import described
 from benchmarks.markdown_table import markdown_table
 from benchmarks.probe_speed.pgd import BARE, EARLY, OURS
+from benchmarks.results_page import write_results_page
 
 PGD_AIM, SMALLEST_AIM, OVERHEAD_AIM = 1.5, 5.0, 0.1
 _INTRODUCTION = f"""\
@@ -28,8 +28,6 @@ page is written by `python -m benchmarks.probe_speed --page` from the files in
 on a machine that does nothing else. The aims: PGD {PGD_AIM:g} times as fast as the fastest of the libraries,
 less than {OVERHEAD_AIM:.0%} spent outside the bare gradient calls, and the smallest eps of one image
 {SMALLEST_AIM:g} times as fast as foolbox's FMN at equal quality."""
-_NOT_MEASURED = """\
-**Not measured in this version**: there is no such file, so no figure is stated here."""
 _PGD = """\
 **PGD with {steps} steps**, medians of {rounds} rounds. *Times as fast* is the time of the fastest library
 over ours in the same round. With *early stop*, images leave the batch once they are flipped, which no
@@ -48,12 +46,7 @@ _SMALLEST_HEADINGS = ("ours", "eps", "ms", "FMN's steps", "its eps", "its ms", "
 
 def write_page(results: Path, docs: Path) -> None:
     """Write `probe_speed.md` into `docs`, from the files of `results`."""
-    parts = [_INTRODUCTION]
-    for file in sorted(results.glob("*.json")):
-        parts += _section(file.stem, json.loads(file.read_bytes()))
-    if len(parts) == 1:
-        parts.append(_NOT_MEASURED)
-    (docs / "probe_speed.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_results_page(results, docs / "probe_speed.md", introduction=_INTRODUCTION, section=_section)
 
 
 def _section(name: str, report: Mapping[str, Any]) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import described
 from benchmarks.markdown_table import markdown_table
+from benchmarks.results_page import write_results_page
 
 _INTRODUCTION = """\
 # How fast it trains
@@ -24,20 +24,13 @@ by
 ```
 
 on a machine that does nothing else. The aim is 1.5 times as fast on a CPU, and 3 times on a GPU."""
-_NOT_MEASURED = """\
-**Not measured in this version**: there is no such file, so no figure is stated here."""
 _HEADINGS = ("network", "attack", "images", "rounds", "times as fast", "each round")
 _SHARES = ("network", "attack", "loop", "data", "attack's share", "update", "in convolutions")
 
 
 def write_page(results: Path, docs: Path) -> None:
     """Write `training_speed.md` into `docs`, from the files of `results`."""
-    parts = [_INTRODUCTION]
-    for file in sorted(results.glob("*.json")):
-        parts += _section(file.stem, json.loads(file.read_bytes()))
-    if len(parts) == 1:
-        parts.append(_NOT_MEASURED)
-    (docs / "training_speed.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_results_page(results, docs / "training_speed.md", introduction=_INTRODUCTION, section=_section)
 
 
 def _section(name: str, report: Mapping[str, Any]) -> Iterator[str]:

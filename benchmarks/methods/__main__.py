@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.methods.arms import Run, read_study
 from benchmarks.methods.measured import current_result
+from benchmarks.methods.one_run import trained
 from benchmarks.methods.page import write_page
 from benchmarks.methods.per_image import FOLDER, PerImageError, keep_per_image
 from benchmarks.methods.step_cost import measure_costs
@@ -56,7 +57,10 @@ def main() -> int:
 def _make(data_dir: Path, work: Path, jobs: int) -> int:
     """How many runs failed."""
     work.mkdir(parents=True, exist_ok=True)
-    missing = [run for run in read_study(work).runs if current_result(RESULTS, run) is None]
+    runs = read_study(work).runs
+    missing = [run for run in runs if current_result(RESULTS, run) is None]
+    needed = {run.surrogate for run in missing}
+    missing += [run for run in runs if run.name in needed and run not in missing and not trained(run, work)]
     failed = 0
     # Surrogates first: other runs begin with them.
     for wave in ([run for run in missing if run.surrogate is None], [r for r in missing if r.surrogate]):

@@ -29,6 +29,7 @@ from training.evaluation.request import EvaluationRequest
 from training.held_folder import held_folder
 from training.loop import Trainer
 from training.networks.network import Network
+from training.phases import phase_settings
 from training.progress import TrainingProgress
 from training.run import current_commit, input_spec, training_images
 from training.run_folder import LAST
@@ -47,8 +48,17 @@ def main() -> None:
     run = next(run for run in study.runs if run.name == arguments.run)
     with held_folder(work / run.name):
         # Another process may have made it since this one was started.
-        if current_result(results, run) is None:
+        made = current_result(results, run) is not None
+        if not made or (run.surrogate is None and not trained(run, work)):
             _make(run, study, data_dir=Path(arguments.data_dir), work=work, results=results)
+
+
+def trained(run: Run, work: Path) -> bool:
+    """Whether its training is finished in `work`: the result of a surrogate attacks nobody."""
+    if not (work / run.name / LAST).is_file():
+        return False
+    history = load_run(work / run.name, checkpoint=LAST).progress.history
+    return len(history) == sum(phase.epochs for phase in phase_settings(run.recipe))
 
 
 def _make(run: Run, study: Study, *, data_dir: Path, work: Path, results: Path) -> None:

@@ -96,3 +96,21 @@ def test_a_run_whose_result_is_stale_is_made_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(study, "_one", one)
     assert study._make(tmp_path / "data", tmp_path / "work", jobs=1) == 0
     assert set(made) == set(RUNS) - {"clead-static-0"}
+
+
+def test_a_surrogate_whose_result_alone_is_here_is_made_again_for_those_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in RUNS.values():
+        if run.name != "n-fgsm-1":
+            write_result(tmp_path, run, evaluation(run, 0.6, 0.3))
+    made: list[str] = []
+
+    def one(run: Run, *_: object) -> bool:
+        made.append(run.name)
+        return False
+
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setattr(study, "_one", one)
+    assert study._make(tmp_path / "data", tmp_path / "work", jobs=1) == 0
+    assert made == ["standard-1", "n-fgsm-1"]

@@ -20,7 +20,7 @@ from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_pu
 from serving.access.audit import check_on_record, open_record, write_record
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
-from serving.observing.request_log import LOGGER
+from serving.observing.request_log import LOGGER, log_request
 from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem
 from serving.runtime import Runtime
@@ -168,8 +168,7 @@ class Front:
         # Paths that nobody knows share one label, for they are endless.
         endpoint = scope.get("endpoint")
         route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
-        self.runtime.metrics.requests.labels(route=route, status=str(status)).inc()
-        self.runtime.metrics.seconds.labels(route=route).observe(seconds)
+        self.runtime.metrics.answered(route, status, seconds)
         write_record(scope, status=status, seconds=seconds)
         if (trace := trace_of(scope)) is not None:
             trace.end(route=route, status=status)
@@ -178,16 +177,17 @@ class Front:
         if not self.runtime.settings.access_log or (scope["path"] in QUIET_PATHS and status < 400):
             return
         key = scope["state"].get("key")
-        fields = {
-            "request_id": scope["state"]["request_id"],
-            "trace_id": trace_id(scope),
-            "key": key.name if key else None,
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "milliseconds": round(seconds * 1000, 2),
-        }
-        _LOG.info("request", extra={"fields": fields, "may_wait": True})
+        log_request(
+            {
+                "request_id": scope["state"]["request_id"],
+                "trace_id": trace_id(scope),
+                "key": key.name if key else None,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "milliseconds": round(seconds * 1000, 2),
+            }
+        )
 
 
 def _request_id(headers: Headers) -> str:

@@ -31,6 +31,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._shown: set[Gauge] = set()
+        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "clead_requests", "Answers by route and status.", ["route", "status"], registry=self.registry
@@ -96,6 +97,19 @@ class Metrics:
             "clead_draining", "1 once the server is about to stop.",
             multiprocess_mode="livemax", registry=self.registry,
         )  # fmt: skip
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts an answer."""
+        answers = self._answers.get((route, status))
+        if answers is None:
+            # Finding them by their labels takes as long as counting.
+            answers = (
+                self.requests.labels(route=route, status=str(status)),
+                self.seconds.labels(route=route),
+            )
+            self._answers[route, status] = answers
+        answers[0].inc()
+        answers[1].observe(seconds)
 
     def show_models(self, loaded: Iterable[Model], *, refused: Iterable[str]) -> None:
         """Says which models are in memory and what runs them, and which `name/version` are refused."""

@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from functools import lru_cache
 
 from serving.observing.log_writer import LogWriter
 
@@ -14,6 +16,8 @@ FLUSH_S = 2.0
 """How long a process that ends waits for the lines that are still to be written."""
 # ASCII, because text taken from a request may hold lone surrogates, which UTF-8 cannot encode.
 _ENCODER = json.JSONEncoder(default=str)
+# What the records of all requests share.
+_REQUEST = vars(logging.LogRecord(LOGGER, logging.INFO, __file__, 0, "request", (), None))
 
 
 class JsonLines(logging.Formatter):
@@ -22,15 +26,33 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without a line break."""
         line: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
-        line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return _ENCODER.encode(line)
+
+
+@lru_cache(maxsize=1)
+def _second(created: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+
+
+def log_request(fields: Mapping[str, object]) -> None:
+    """Logs the line of a request that has been answered.
+
+    As `Logger.info` does, but without looking for the caller in the stack, which costs as much as the rest.
+    """
+    logger = logging.getLogger(LOGGER)
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    now = time.time()
+    record.__dict__.update(_REQUEST, created=now, msecs=now % 1 * 1000, fields=fields, may_wait=True)
+    logger.handle(record)
 
 
 class QueuedLines(logging.Handler):

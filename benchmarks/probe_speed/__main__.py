@@ -32,7 +32,7 @@ SMALL = 8
 
 
 def main() -> None:
-    """Measure, print a table as it grows, and write it as JSON."""
+    """Measure, print a table as it grows, and write it as JSON as often."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probe_speed", description=__doc__)
     parser.add_argument("--data-dir", type=Path, help="folder that holds CIFAR-10, or gets it")
     parser.add_argument("--models", nargs="+", choices=(BUNDLED, RESNET), default=[BUNDLED, RESNET])
@@ -65,7 +65,6 @@ def main() -> None:
             subjects[RESNET] = resnet18(Path(folder), classes=classes)
         for name in arguments.models:
             _measure(subjects[name], arguments, report)
-    write_figures(arguments, report)
 
 
 def _versions() -> dict[str, str]:
@@ -110,6 +109,7 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
                 "loop_overhead": times.ratio(pgd.OURS, pgd.BARE) - 1.0,
             }
             report["pgd"].append(row)
+            write_figures(arguments, report)
             _print_pgd(row)
         if subject.name == BUNDLED and arguments.smallest_eps:
             count = arguments.smallest_eps
@@ -124,6 +124,7 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
                 clock=CLOCKS[arguments.clock],
             ):
                 report["smallest_eps"].append(asdict(result))
+                write_figures(arguments, report)
                 _print_smallest(result)
 
 

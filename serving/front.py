@@ -105,6 +105,8 @@ class Front:
             if problem.code in HELD_BACK and (hold := self.runtime.refusal_pace.hold_s()):
                 # Before, for until then it takes a place in the log that another probe may need.
                 write_record(scope, status=problem.status, seconds=time.perf_counter() - begun)
+                # Its frames hold the body, for which there is room again.
+                error.__traceback__ = None
                 await asyncio.sleep(hold)
             if not status:
                 # A request that has come as far as a model is told which one, also when it failed.

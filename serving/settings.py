@@ -125,7 +125,7 @@ class Settings(BaseModel):
     classify_wait_ms: Milliseconds = Field(
         default=1_000,
         description="A classification that would wait longer, by what the latest ones took, gets 503 as "
-        "well; never behind fewer than 64 others of its worker.",
+        "well; never behind fewer than 64 others of its worker, or 16 with large images.",
     )
     classify_deadline_ms: Milliseconds = Field(
         default=10_000,

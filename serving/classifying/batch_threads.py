@@ -22,10 +22,10 @@ longer than any batch gains."""
 class BatchThreads:
     """Threads that take what waits, as far as it is quickly decoded, and compute it as one batch.
 
-    While one thread decodes what is slow, the others prefer what is not, and so does that thread once it has
+    While one thread has what is slow, the others prefer what is not, and so does that thread once it has
     done. Where there are several, one is always left for what is not: a slow one holds up nothing but the
-    next slow one. Heavy ones take turns. Who waits for a turn holds no thread, and can be cancelled. Else
-    nobody overtakes.
+    next slow one. Heavy ones take turns at being decoded. Who waits for a turn holds no thread, and can be
+    cancelled. Else nobody overtakes.
 
     Args:
         name: of the threads.
@@ -112,6 +112,9 @@ class BatchThreads:
             for one in taken:
                 if not one.future.done():
                     one.future.set_exception(error)
+        finally:
+            # Not earlier: many images in one job take long to compute, too.
+            self._count_in(slow=-first.job.slow)
         return first.job.slow
 
     def _compute(self, first: _Waiting, taken: list[_Waiting]) -> None:
@@ -125,7 +128,7 @@ class BatchThreads:
                 self._on_wait(self._clock() - following.since)
                 images = decoded(following)
             finally:
-                self._decoding(following, -1)
+                self._count_in(heavy=-following.job.heavy)
             if images is not None:
                 batch.append((following, images))
             more = len(taken) < MOST_JOBS and self._clock() - begun < GATHERING_S
@@ -171,13 +174,12 @@ class BatchThreads:
         self._waiting.remove(one)
         if not one.future.set_running_or_notify_cancel():
             return False
-        self._decoding(one, +1)
+        self._count_in(slow=+one.job.slow, heavy=+one.job.heavy)
         return True
 
-    def _decoding(self, one: _Waiting, change: int) -> None:
-        """Counts what is being decoded."""
-        if one.job.slow or one.job.heavy:
+    def _count_in(self, *, slow: int = 0, heavy: int = 0) -> None:
+        if slow or heavy:
             with self._changed:
-                self._slow += change * one.job.slow
-                self._heavy += change * one.job.heavy
+                self._slow += slow
+                self._heavy += heavy
                 self._changed.notify_all()

@@ -11,16 +11,14 @@ from typing import TypeVar
 
 from engines.engine import EngineError
 from export.bundle import Bundle, BundleError, BundleRef, list_bundles, resolve_bundle
+from serving.models.failures import Failures, bundle_ref
 from serving.models.model import EngineLoader, Model, default_reference, warm_up
-from serving.models.verified_bundles import RETRY_S, Refusal, VerifiedBundles, log_refusal
+from serving.models.verified_bundles import VerifiedBundles
 from serving.observing.request_log import LOGGER
 from serving.problems import Problem
 from serving.settings import Settings
 
 RESOLVED_FOR_S = 1.0
-MOST_RETRY_S = 300.0
-"""An engine that does not start, or cannot be probed, is tried again after `RETRY_S`. Where another version
-answers meanwhile, the time doubles with each trial until it is this long."""
 T = TypeVar("T")
 _LOG = logging.getLogger(LOGGER)
 
@@ -39,7 +37,8 @@ class ModelRegistry:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._current: dict[str, str] = {}
         self._asked_by_version: set[str] = set()
-        self._failed: dict[str, tuple[str, float, Refusal]] = {}
+        # Apart: who asks for a version by its number gets one that only cannot be probed.
+        self._not_starting, self._not_prepared = Failures(), Failures()
         self._resolved: dict[str, tuple[float, str]] = {}
         self._default = settings.default_model
         self._lock = threading.Lock()
@@ -110,7 +109,7 @@ class ModelRegistry:
 
     def refused(self) -> Mapping[str, str]:
         """Why each `name/version` is not served that was tried in vain and has not changed since."""
-        failed = {ref: refusal.detail for ref, (_, _, refusal) in list(self._failed.items())}
+        failed = {**self._not_prepared.details(), **self._not_starting.details()}
         return {**failed, **self._bundles.refused()}
 
     def follow(self, prepare: Callable[[Model], None] = lambda _: None) -> list[Model]:
@@ -149,7 +148,7 @@ class ModelRegistry:
             if self._bundles.at_rest(ref):
                 try:
                     bundle = self._bundles.get(ref)
-                    self._check_not_refused(bundle)
+                    self._not_prepared.check(bundle)
                     model = self.in_memory().get(ref)
                     if model is None or model.bundle.sha256 != bundle.sha256:
                         with self._loading:
@@ -169,10 +168,10 @@ class ModelRegistry:
         try:
             prepare(model)
         except Problem as problem:
-            raise self._fail(model.bundle, problem.detail) from problem
+            raise self._fail(self._not_prepared, model.bundle, problem.detail) from problem
 
     def _replace(self, current: str, model: Model) -> list[Model]:
-        ref = _ref(model.bundle)
+        ref = bundle_ref(model.bundle)
         old = self.in_memory().get(current)
         self._publish(model, current=True)
         with self._lock:
@@ -183,12 +182,13 @@ class ModelRegistry:
         return [] if old is None else [old]
 
     def _publish(self, model: Model, *, current: bool) -> None:
-        ref = _ref(model.bundle)
+        ref = bundle_ref(model.bundle)
         with self._lock:
             self._models[ref] = model
             self._models.move_to_end(ref)
-            self._failed.pop(ref, None)
+            self._not_starting.forget(ref)
             if current:
+                self._not_prepared.forget(ref)
                 self._current[model.bundle.manifest.name] = ref
             default = self._default or ""
             keep = (ref, default, self._current.get(default))
@@ -197,12 +197,11 @@ class ModelRegistry:
                 self._drop(other)
 
     def _forget_all_but(self, there: Sequence[str]) -> None:
-        self._bundles.forget_all_but(there)
+        for known in (self._bundles, self._not_starting, self._not_prepared):
+            known.forget_all_but(there)
         self._resolved.clear()
         with self._lock:
             self._asked_by_version &= set(there)
-            for ref in set(self._failed) - set(there):
-                self._failed.pop(ref, None)
             # The default model goes on answering when nothing is left that could.
             keep = {*there, self._default, self._current.get(self._default or "")}
             for ref in self._models.keys() - keep:
@@ -217,31 +216,18 @@ class ModelRegistry:
 
     def _load(self, ref: str) -> Model:
         bundle = self._bundles.get(ref)
-        self._check_not_refused(bundle)
+        self._not_starting.check(bundle)
         try:
             engine = self._load_engine(bundle)
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             warm_up(model, with_gradient=False)
         except EngineError as error:
-            raise self._fail(bundle, self._bundles.without_path(error)) from error
+            detail = self._bundles.without_path(error)
+            raise self._fail(self._not_starting, bundle, detail) from error
         return model
 
-    def _check_not_refused(self, bundle: Bundle) -> None:
-        """Raises the Problem that the bundle failed with, while it is too early to try again."""
-        sha256, _, refusal = self._failed.get(_ref(bundle), ("", 0.0, None))
-        if refusal is not None and refusal.lasts and sha256 == bundle.sha256:
-            raise refusal.problem()
-
-    def _fail(self, bundle: Bundle, detail: str) -> Problem:
-        """Remembers that no engine starts for the bundle, or none that probes."""
-        ref = _ref(bundle)
-        sha256, waited_s, _ = self._failed.get(ref, ("", 0.0, None))
-        again = sha256 == bundle.sha256 and bundle.manifest.name in self._current
-        wait_s = min(MOST_RETRY_S, 2 * waited_s) if again else RETRY_S
-        refusal = Refusal(detail=detail, until=time.monotonic() + wait_s)
-        self._failed[ref] = (bundle.sha256, wait_s, refusal)
-        log_refusal(ref, detail)
-        return refusal.problem()
+    def _fail(self, failures: Failures, bundle: Bundle, detail: str) -> Problem:
+        return failures.note(bundle, detail, replaceable=bundle.manifest.name in self._current)
 
     def _first(self, reference: str | None, attempt: Callable[[str], T]) -> T:
         """What `attempt` makes of the version that a reference stands for: for a name that nobody has asked
@@ -284,7 +270,3 @@ class ModelRegistry:
             wanted = "no model is chosen" if reference is None else f"there is no model {reference[:80]!r}"
             raise Problem("model_not_found", f"{wanted}; accepted are: {there}") from error
         return f"{path.parent.name}/{path.name}"
-
-
-def _ref(bundle: Bundle) -> str:
-    return f"{bundle.manifest.name}/{bundle.manifest.version}"

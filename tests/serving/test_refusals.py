@@ -6,14 +6,18 @@ import asyncio
 import hashlib
 import logging
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from serving.observing.metrics import Metrics
 from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import LOGGER
+from serving.problems import Problem
 from serving.refusal_pace import AT_ONCE, HOLD_S, RefusalPace
 from serving.settings import Settings
 from tests.serving import pictures
@@ -133,6 +137,36 @@ def test_a_refusal_that_is_held_back_is_told_all_the_same(
 
     asyncio.run(scenario())
     assert slept == [HOLD_S] * 3
+
+
+def test_a_refusal_that_is_held_back_keeps_nothing_of_the_request(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Body:
+        """Something that can be seen to go."""
+
+    left: list[bool] = []
+
+    async def scenario() -> None:
+        async with started(Settings(models_dir=models_dir)) as (front, runtime), asking(front) as client:
+            kept: list[weakref.ref[Body]] = []
+
+            async def handler(_: Request) -> Response:
+                body = Body()
+                kept.append(weakref.ref(body))
+                raise Problem("overloaded", "too many large images wait")
+
+            async def sleep(_: float) -> None:
+                left.append(kept[-1]() is not None)
+
+            monkeypatch.setattr(front.application, "find", lambda _: handler)
+            monkeypatch.setattr("serving.front.asyncio", types.SimpleNamespace(sleep=sleep))
+            runtime.refusal_pace = RefusalPace(clock=lambda: 0.0)
+            replies = [await client.post("/classify", content=b"?") for _ in range(AT_ONCE + 1)]
+            assert {reply.status_code for reply in replies} == {503}
+
+    asyncio.run(scenario())
+    assert left == [False]
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_a_copy_under_way_is_neither_taken_nor_refused(tmp_path: Path) -> None:
 def test_a_version_whose_engine_does_not_start_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.models.registry.RETRY_S", 0.0)
+    monkeypatch.setattr("serving.models.failures.RETRY_S", 0.0)
     tried = []
 
     def start(bundle: Bundle) -> Engine:
@@ -192,7 +192,7 @@ def test_a_version_that_cannot_be_probed_is_tried_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_by_number: bool
 ) -> None:
     now, tried = 1000.0, list[float]()
-    for module in ("registry", "verified_bundles"):
+    for module in ("failures", "registry", "verified_bundles"):
         monkeypatch.setattr(f"serving.models.{module}.time", SimpleNamespace(monotonic=lambda: now))
 
     def prepare(model: Model) -> None:
@@ -201,13 +201,22 @@ def test_a_version_that_cannot_be_probed_is_tried_less_and_less_often(
 
     registry = _serving(tmp_path)
     write_color_bundle(tmp_path, version="2")
-    if asked_by_number:
-        assert _version(registry, "colors/2") == "2"
     for _ in range(100):
+        # At any time: before it is refused, while it is left alone, and when it is about to be tried again.
+        if asked_by_number:
+            assert _version(registry, "colors/2") == "2"
         registry.follow(prepare)
         now += 1
     assert [at - tried[0] for at in tried] == [0, 5, 15, 35, 75]
     assert (_version(registry), registry.refused()) == ("1", {"colors/2": "no gradient"})
+
+
+def test_a_version_that_cannot_be_probed_answers_who_asks_for_it_by_its_number(tmp_path: Path) -> None:
+    registry = _serving(tmp_path)
+    write_color_bundle(tmp_path, version="2")
+    _follow(registry, _no_prober)
+    assert _version(registry, "colors/2") == "2"
+    assert registry.refused() == {"colors/2": "no gradient"}
 
 
 def test_taking_a_version_away_rolls_back(tmp_path: Path) -> None:

@@ -126,6 +126,27 @@ def test_slow_ones_leave_a_thread_for_what_comes_later(threads: int) -> None:
     assert jobs.begun.index("later") < jobs.begun.index(f"slow {threads - 1}")
 
 
+def test_a_slow_one_that_is_computed_leaves_a_thread_as_well() -> None:
+    jobs = Jobs(threads=2)
+    computing, release = threading.Event(), threading.Event()
+
+    def logits(images: Floats) -> Floats:
+        computing.set()
+        assert release.wait(60)
+        return images[:, :, 0, 0]
+
+    lasting = cast(Model, SimpleNamespace(engine=SimpleNamespace(logits=logits), pace=Pace()))
+    many = Classification(model=lasting, images=lambda: IMAGES, answer=lambda _: "many", slow=True)
+    first = jobs.threads.submit(many)
+    assert computing.wait(60)
+    second = jobs.submit("slow", held=True, slow=True)
+    _all(jobs.submit("quick"))
+    assert jobs.begun == ["quick"]
+    release.set()
+    jobs.release("slow")
+    _all(first, second)
+
+
 def test_heavy_ones_take_turns_and_hold_no_thread_meanwhile() -> None:
     jobs = Jobs(threads=3)
     heavy = [jobs.submit(name, held=True, slow=True, heavy=True) for name in ("heavy 1", "heavy 2")]

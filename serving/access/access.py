@@ -33,6 +33,7 @@ SCOPED_PATHS: tuple[tuple[str, Scope], ...] = (
 )
 """The scope that a path, and everything below it, needs. Any valid key opens the paths not listed."""
 IMAGES_PARAMETER = "include"
+UNCOUNTED_RETRY_S = 5
 """The parameter of /probe that asks for adversarial images, and so for the scope `probe:images`."""
 
 
@@ -81,14 +82,23 @@ class Access:
             Headers that tell the client about its quota; none without one.
 
         Raises:
-            Problem: forbidden, or rate_limited with Retry-After.
+            Problem: forbidden, rate_limited with Retry-After, or not_ready where the disk is full.
         """
         scope = scope_of(path)
         if scope is not None:
             check_scope(key, scope)
         if key is None or key.quota is None:
             return {}
-        drawn = self._buckets.draw(key.digest[:IDENTITY_BYTES], key.quota)
+        try:
+            drawn = self._buckets.draw(key.digest[:IDENTITY_BYTES], key.quota)
+        # Granted without being counted, it would be above the quota.
+        except OSError as error:
+            raise Problem(
+                "not_ready",
+                f"requests of the key {key.name!r} cannot be counted in the server's temporary folder: "
+                f"{error.strerror}; try again in {UNCOUNTED_RETRY_S} s, or tell the operator",
+                headers={"Retry-After": str(UNCOUNTED_RETRY_S)},
+            ) from None
         told = _quota_headers(key.quota, drawn)
         if drawn.wait:
             wait = seconds(drawn.wait)

@@ -5,14 +5,14 @@ a disk that is full loses no line that was promised.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-_STANDARD_ERROR = 2
+from serving.observing import log_output
+
 GATHERING_S = 0.05
 MOST_LINES = 10_000
 """Lines that may wait; more are dropped and counted."""
@@ -33,10 +33,13 @@ class LogWriter:
     A line that may wait is written together with what follows within GATHERING_S, for writing costs more than
     all else about a line; every other line at once, with those before it. What cannot be written is dropped,
     but for promised lines, which are tried until they are. One that was cut off is written again from its
-    beginning, on a line of its own.
+    beginning, on a line of its own. Others write to the same place, and what they write may be cut off, too.
 
     Args:
-        write: takes some bytes and says how many, as `os.write`; may block for as long as it likes.
+        write: takes some bytes and says how many, as `os.write`; may block for as long as it likes. None:
+            writes to standard error.
+        is_within_line: where `write` is given, whether what was written there last, by whomever, ends within
+            a line; None if nobody can say.
         on_drop: told how many lines were dropped, from any thread.
         most_lines: that wait without a promise.
         most_promised: promised places.
@@ -46,11 +49,13 @@ class LogWriter:
         self,
         *,
         write: Callable[[bytes], int] | None = None,
+        is_within_line: Callable[[], bool | None] = lambda: False,
         on_drop: Callable[[int], None] = lambda _: None,
         most_lines: int = MOST_LINES,
         most_promised: int = MOST_PROMISED,
     ) -> None:
-        self._write = write or _to_standard_error
+        self._write = write or log_output.write_lines
+        self._is_within_line = is_within_line if write else log_output.is_within_line
         self._on_drop = on_drop
         self._most_lines = most_lines
         self._most_promised = most_promised
@@ -58,8 +63,8 @@ class LogWriter:
         self._promised = 0
         self._unpromised = 0
         self._at_once = self._writing = self._hurried = False
-        # What was written last ends within a line.
-        self._cut_off = False
+        # What was written last may end within a line: another's as well, for theirs failed, too.
+        self._failed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -116,15 +121,14 @@ class LogWriter:
 
     def _are_written(self, lines: list[_Line]) -> bool:
         """Writes lines; False if some are still to be written: they are the next again."""
-        start = b"\n" if self._cut_off else b""
+        start = b"\n" if self._may_be_within_line(lines) else b""
         block = start + b"".join(line.text for line in lines)
         written, end = 0, len(start)
         # Nobody can be told of an error but by the count.
         with contextlib.suppress(Exception):
             while written < len(block):
                 written += self._write(block[written:])
-        if written:
-            self._cut_off = not block[:written].endswith(b"\n")
+        self._failed = written < len(block)
         failed: list[_Line] = []
         for line in lines:
             end += len(line.text)
@@ -138,6 +142,11 @@ class LogWriter:
             self._on_drop(len(failed) - len(again))
         return not again
 
+    def _may_be_within_line(self, lines: list[_Line]) -> bool:
+        within = self._is_within_line()
+        # An empty line is better than a promised one that nobody can read.
+        return self._failed or (any(line.promised for line in lines) if within is None else within)
+
     def _pause(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._hurried, RETRY_S)
@@ -148,7 +157,8 @@ class LogWriter:
         PIPE_BUF bytes); none once all are written.
         """
         lines: list[_Line] = []
-        length = int(self._cut_off)
+        # A line break may come first.
+        length = 1
         with self._changed:
             while self._lines and (not lines or length + len(self._lines[0].text) <= select.PIPE_BUF):
                 line = self._lines.popleft()
@@ -160,8 +170,3 @@ class LogWriter:
                 self._at_once = False
                 self._changed.notify_all()
         return lines
-
-
-def _to_standard_error(lines: bytes) -> int:
-    # Not through Python's buffer: a thread that is stuck in it would keep the process from ending.
-    return os.write(_STANDARD_ERROR, lines)

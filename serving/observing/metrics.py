@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from serving.models.model import Model
+from serving.observing.metric_values import keep_values_in
+from serving.observing.request_log import LOGGER, configure_logging
 from serving.shared_folder import shared_folder
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -135,9 +138,9 @@ class Metrics:
         self._shown = shown
 
     def exposition(self) -> bytes:
-        """The metrics of all workers in Prometheus' text format."""
+        """The metrics of all workers in Prometheus' text format; of this one, where none has files."""
         collected = self.registry
-        if MULTIPROCESS_VARIABLE in os.environ:
+        if any(_is_running(pid) for _, pid in _files("*_*.db")):
             collected = CollectorRegistry()
             MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
         passing = (self.model, self.engine, self.refused_version)
@@ -166,16 +169,34 @@ def keep_to_this_server() -> None:
     """
     if MULTIPROCESS_VARIABLE in os.environ and (folder := shared_folder()) is not None:
         own = folder / "metrics"
-        own.mkdir(exist_ok=True)
         os.environ[MULTIPROCESS_VARIABLE] = str(own)
+        try:
+            own.mkdir(exist_ok=True)
+            keep_values_in(own)
+        except OSError as error:
+            configure_logging()
+            logging.getLogger(LOGGER).warning(
+                "this worker keeps its metrics to itself, there is no room for them until it starts anew: %s",
+                error,
+            )
 
 
 def forget_dead_workers() -> None:
     """Removes the gauges of workers that ended without a goodbye, so that they are not counted any more."""
+    for path, pid in _files("gauge_live*_*.db"):
+        if not _is_running(pid):
+            mark_process_dead(pid, path.parent)  # type: ignore[no-untyped-call]
+
+
+def _files(pattern: str) -> Iterator[tuple[Path, str]]:
+    """The files of the workers that match a pattern, with the ids of their processes."""
     folder = os.environ.get(MULTIPROCESS_VARIABLE)
-    if folder is None:
-        return
-    for path in Path(folder).glob("gauge_live*_*.db"):
-        pid = path.stem.rpartition("_")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    if folder is not None:
+        for path in Path(folder).glob(pattern):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdigit():
+                yield path, pid
+
+
+def _is_running(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists() or not Path("/proc/self").exists()

@@ -20,11 +20,11 @@ _NUMBER: Json = {"type": "number"}
 _INTEGER: Json = {"type": "integer"}
 _NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 _UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
-_KEY_PROBLEMS = ("unauthorized", "rate_limited")
+_KEY_PROBLEMS = ("unauthorized", "rate_limited", "not_ready")
 _UPLOAD_PROBLEMS = (
     "empty_body", "malformed_multipart", *_KEY_PROBLEMS, "forbidden", "body_timeout", "body_too_large",
     "image_too_large", "too_many_images", "unsupported_media_type", "unsupported_image", "image_broken",
-    "image_missing", "invalid_parameter", "model_not_found", "overloaded", "not_ready", "model_unavailable",
+    "image_missing", "invalid_parameter", "model_not_found", "overloaded", "model_unavailable",
     "engine_failed", "deadline_exceeded",
 )  # fmt: skip
 

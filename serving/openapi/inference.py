@@ -16,7 +16,7 @@ BINARY = "application/octet-stream"
 _STRING: Json = {"type": "string"}
 _BOOLEAN: Json = {"type": "boolean"}
 _INTEGER: Json = {"type": "integer", "minimum": 0}
-_KEY_PROBLEMS = ("unauthorized", "forbidden", "rate_limited")
+_KEY_PROBLEMS = ("unauthorized", "forbidden", "rate_limited", "not_ready")
 _MODEL_PROBLEMS = (*_KEY_PROBLEMS, "model_not_found", "model_unavailable")
 _BODY_PROBLEMS = (*_KEY_PROBLEMS, "malformed_inference_request", "body_too_large", "body_timeout")
 
@@ -58,7 +58,7 @@ def open_inference_operations(settings: Settings) -> dict[str, Operation]:
             f"{model}/ready": Operation(
                 summary="Whether a model answers; it is loaded if it is not in memory.",
                 answer="Ready.",
-                problems=(*_MODEL_PROBLEMS, "not_ready", "deadline_exceeded"),
+                problems=(*_MODEL_PROBLEMS, "deadline_exceeded"),
             ),
             f"{model}/infer": _infer(settings),
         }
@@ -73,7 +73,7 @@ def _infer(settings: Settings) -> Operation:
         answer="The JSON, and behind it the tensor if it was asked for as binary data.",
         problems=(
             *_BODY_PROBLEMS, "unsupported_media_type", "too_many_images", "invalid_tensor",
-            "invalid_parameter", "model_not_found", "model_unavailable", "overloaded", "not_ready",
+            "invalid_parameter", "model_not_found", "model_unavailable", "overloaded",
             "engine_failed", "deadline_exceeded",
         ),
         content={"application/json": _answer(), BINARY: {"type": "string", "format": "binary"}},

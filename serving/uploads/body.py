@@ -131,6 +131,8 @@ async def _whole(receive: Receive) -> bytes:
 class _Parser(MultiPartParser):
     """Starlette's parser, which by itself takes a body that was cut off for one without its last part."""
 
+    # The whole of it stays in memory, where there is room for it, and needs none on a disk.
+    spool_max_size = 0
     complete = False
 
     def on_end(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import httpx
@@ -99,6 +101,23 @@ def test_a_key_without_the_scope_is_told_which_one_it_lacks() -> None:
     assert (caught.value.code, caught.value.status) == ("forbidden", 403)
     assert caught.value.extensions["scope"] == "probe"
     assert "'alice' has the scopes classify, and this needs probe" in caught.value.detail
+
+
+def test_a_key_that_cannot_be_counted_on_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    access = _access(f"{DIGEST} name=alice rate=1/min")
+    key = access.authenticate(Headers({"X-API-Key": KEY}))
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        with pytest.raises(Problem) as caught:
+            access.authorize(key, "/classify")
+    assert (caught.value.code, caught.value.status) == ("not_ready", 503)
+    assert caught.value.headers == {"Retry-After": "5"}
+    assert "'alice' cannot be counted" in str(caught.value) and "No space left" in str(caught.value)
+    # It has cost nothing.
+    assert access.authorize(key, "/classify")["RateLimit"].startswith('"key";r=0')
 
 
 def test_a_key_over_its_quota_is_told_when_to_come_back() -> None:

@@ -103,7 +103,8 @@ def test_a_write_that_fails_is_counted_and_the_next_one_is_tried() -> None:
     for line in ("lost", "kept"):
         writer.put(line)
         assert writer.flush(60)
-    assert (written, dropped) == ([b"kept\n"], [1])
+    # An empty line: nobody knows what became of the one before.
+    assert (written, dropped) == ([b"\nkept\n"], [1])
 
 
 class Disk:
@@ -144,7 +145,7 @@ def test_promised_lines_outlast_writes_that_fail_and_keep_their_places(
     assert not writer.promise()
     disk.room = math.inf
     assert writer.flush(60)
-    assert (disk.content, dropped) == (b"a\nb\n", [1])
+    assert (disk.content, dropped) == (b"\na\nb\n", [1])
     assert [writer.promise() for _ in range(3)] == [True, True, False]
 
 
@@ -157,7 +158,7 @@ def test_who_flushes_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPa
     assert disk.tried.wait(60)
     disk.room = math.inf
     assert writer.flush(60)
-    assert disk.content == b"a\n"
+    assert disk.content == b"\na\n"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,91 @@ def test_a_line_that_was_cut_off_spoils_no_other(promised: bool, content: bytes)
     writer.put("next")
     assert writer.flush(60)
     assert disk.content == content
+
+
+def test_a_line_spoils_none_that_another_worker_has_had_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "RETRY_S", 3600.0)
+    disk = Disk(len("cut"))
+    workers = [LogWriter(write=disk.write) for _ in range(2)]
+    for worker, line in zip(workers, ("cut off", "of another"), strict=True):
+        assert worker.promise()
+        worker.put(line, promised=True)
+        assert disk.tried.wait(60)
+        disk.tried.clear()
+    disk.room = math.inf
+    # The one whose line was not cut off comes first.
+    for worker in reversed(workers):
+        assert worker.flush(60)
+    assert [line for line in disk.content.splitlines() if line] == [b"cut", b"of another", b"cut off"]
+
+
+@pytest.mark.parametrize(
+    ("within", "promised", "content"),
+    [
+        (False, True, b"line\n"),
+        (True, False, b"\nline\n"),
+        (True, True, b"\nline\n"),
+        (None, False, b"line\n"),
+        (None, True, b"\nline\n"),
+    ],
+)
+def test_a_line_goes_on_with_none_that_was_cut_off_before(
+    within: bool | None, promised: bool, content: bytes
+) -> None:
+    disk = Disk(math.inf)
+    writer = LogWriter(write=disk.write, is_within_line=lambda: within)
+    assert writer.promise()
+    writer.put("line", promised=promised)
+    assert writer.flush(60)
+    assert disk.content == content
+
+
+def test_promised_lines_that_failed_are_written_before_those_that_came_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_writer, "RETRY_S", 0.001)
+    disk, asked, later = Disk(0), threading.Event(), threading.Event()
+
+    def write(lines: bytes) -> int:
+        asked.set()
+        assert later.wait(60)
+        return disk.write(lines)
+
+    writer = LogWriter(write=write)
+    assert all(writer.promise() for _ in range(3))
+    writer.put("a", promised=True)
+    assert asked.wait(60)
+    for line in "bc":
+        writer.put(line, promised=True)
+    later.set()
+    assert disk.tried.wait(60)
+    disk.room = math.inf
+    assert writer.flush(60)
+    assert disk.content.split() == [b"a", b"b", b"c"]
+
+
+def test_what_is_written_again_does_not_mix_with_the_lines_of_another_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_writer, "RETRY_S", 0.001)
+    monkeypatch.setattr(log_writer, "GATHERING_S", 3600.0)
+    pieces, failing = list[bytes](), [True]
+
+    def write(lines: bytes) -> int:
+        pieces.append(lines)
+        if failing:
+            failing.pop()
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return len(lines)
+
+    writer = LogWriter(write=write)
+    assert all(writer.promise() for _ in range(4))
+    for _ in range(4):
+        # Together they fill a write to the byte.
+        writer.put("a" * (select.PIPE_BUF // 4 - 1), promised=True, may_wait=True)
+    assert writer.flush(60)
+    assert all(len(piece) <= select.PIPE_BUF for piece in pieces)
+    assert b"".join(pieces[1:]).split() == [b"a" * (select.PIPE_BUF // 4 - 1)] * 4
 
 
 def test_lines_are_written_whole_and_in_writes_that_do_not_mix_with_those_of_another_worker() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from export.bundle import load_bundle
@@ -83,6 +84,7 @@ def models_come_and_go(models_dir: str) -> None:
 def test_servers_on_one_machine_do_not_share_their_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
     folders = []
     for server in ("one", "another"):
         (tmp_path / server).mkdir()

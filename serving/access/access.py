@@ -33,8 +33,8 @@ SCOPED_PATHS: tuple[tuple[str, Scope], ...] = (
 )
 """The scope that a path, and everything below it, needs. Any valid key opens the paths not listed."""
 IMAGES_PARAMETER = "include"
-UNCOUNTED_RETRY_S = 5
 """The parameter of /probe that asks for adversarial images, and so for the scope `probe:images`."""
+UNCOUNTED_RETRY_S = 5
 
 
 class Access:

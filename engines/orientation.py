@@ -50,7 +50,8 @@ def _exif(info: Mapping[Any, Any]) -> bytes:
         return exif
     # Such a text: its kind, its length, and then the bytes in hexadecimal.
     try:
-        return bytes.fromhex("".join(str(info.get("Raw profile type exif", "")).split("\n")[3:]))
+        lines = str(info.get("Raw profile type exif", "")).split("\n", 3)
+        return bytes.fromhex(lines[3].replace("\n", "") if len(lines) > 3 else "")
     except ValueError:
         return b""
 

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engines.rgb import DRAFT_MARGIN
-from serving.uploads.image_parts import FIRST_SEGMENT, JPEG, PNG, SCAN, START_OF_SCAN, Segment, next_segment
+from serving.uploads.image_parts import (
+    FIRST_SEGMENT,
+    FRAMES,
+    JPEG,
+    PNG,
+    SCAN,
+    START_OF_SCAN,
+    Segment,
+    next_segment,
+)
 
 SLOW_PIXELS = 500_000
 """More take longer to decode than a batch is gathered for (some 10 ns each)."""
@@ -21,9 +30,9 @@ BYTES_PER_PIXEL = 12
 """Decoding takes no more memory than this for each pixel that `open_image` lets pass: the decoded image, what
 becomes of it in RGB, and that upright; or a JPEG's coefficients instead of the last two."""
 MOST_PARTS = 500
-"""A file that has more before its pixels counts as large."""
-# T.81, table B.1: the markers of frames, less DHT, JPG and DAC.
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""A file that has more before its pixels counts as large, and a PNG that has more in all as slow."""
+# A keyword and the zero behind it.
+_KEYWORD = 80
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _REDUCTIONS = (8, 4, 2)
 
@@ -76,17 +85,32 @@ def _pixels(data: bytes, shorter_side: int) -> _Pixels:
 
 
 def _of_png(data: bytes) -> _Pixels:
-    """Of its header, if it comes first and there is no other: Pillow takes the last one before the pixels."""
+    """Of its header, if it comes first and there is no other: Pillow may take another.
+
+    Text that has to be unpacked takes as long as many pixels, and may come behind them.
+    """
     width, height = struct.unpack_from(">II", data, len(PNG) + 8)
-    position = len(PNG)
+    pixels: int = width * height
+    passed, position, begun = pixels, len(PNG), False
     for number in range(MOST_PARTS):
         name = data[position + 4 : position + 8]
         if (name == b"IHDR") != (number == 0):
             return _LARGE
-        if name in (b"IDAT", b"fdAT", b"IEND", b""):
-            return _Pixels(width * height, width * height)
+        if name in (b"IEND", b""):
+            return _Pixels(passed, pixels)
+        if name == b"IDAT":
+            begun = True
+        elif _is_packed_text(data, name, position + 8):
+            passed = _LARGE.passed
         position += 12 + int.from_bytes(data[position : position + 4])
-    return _LARGE
+    return _Pixels(_LARGE.passed, pixels) if begun else _LARGE
+
+
+def _is_packed_text(png: bytes, name: bytes, begin: int) -> bool:
+    """Whether a chunk is a text that is compressed, as its kind or its second field says."""
+    if name != b"iTXt":
+        return name == b"zTXt"
+    return png[png.find(b"\0", begin, begin + _KEYWORD) + 1] != 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -113,7 +137,7 @@ def _of_jpeg(data: bytes, shorter_side: int) -> _Pixels:
             return _LARGE if position < len(data) else _NONE
         if segment.marker == SCAN:
             return _NONE if frame is None else _of_frame(data, frame, segment, shorter_side)
-        if segment.marker in _FRAMES:
+        if segment.marker in FRAMES:
             frame = segment
         position = segment.end
     return _LARGE

@@ -1,7 +1,7 @@
 """The parts that an image file is made of: how many there are, and a walk through those of a JPEG.
 
-Pillow reads each of them in Python: millions of empty ones fit into an upload, and would keep a thread, and
-all that share its interpreter, busy for a minute.
+Each is read in Python, but for those of WebP: millions of empty ones fit into an upload, and would keep a
+thread, and all that share its interpreter, busy for long. libwebp keeps a record of each.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ FIRST_SEGMENT = 2
 """Where the walk through a JPEG begins: after its first marker."""
 START_OF_SCAN = b"\xff\xda"
 SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# T.81, table B.1: the markers of frames, less DHT, JPG and DAC.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_RIFF_HEADER, _CHUNK_HEADER, _FRAME_HEADER = 12, 8, 16
 # The end of the image, and the markers that a length follows to both Pillow and libjpeg: T.81, table B.1,
 # without TEM, RSTn and SOI, which are bare, and JPG and JPGn, after which Pillow reads on and libjpeg ends.
 _MARKER = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe]")
@@ -44,12 +47,15 @@ def next_segment(jpeg: bytes, position: int, before: int = sys.maxsize) -> Segme
 
 
 def has_many_parts(data: bytes, *, most: int) -> bool:
-    """Whether a PNG has more chunks than `most`, or a JPEG more segments and bytes between before a scan.
+    """Whether a PNG or WebP has more chunks than `most`, or a JPEG more segments and bytes between before a
+    scan.
 
-    Nothing is verified; what is no PNG or JPEG has no parts here (libwebp reads WebP by itself).
+    Nothing is verified; what is none of these has no parts.
     """
     if data.startswith(PNG):
         return _has_many_chunks(data, most)
+    if data.startswith(b"RIFF"):
+        return _has_many_riff_chunks(data, most)
     return data.startswith(JPEG) and _has_many_segments(data, most)
 
 
@@ -60,6 +66,18 @@ def _has_many_chunks(png: bytes, most: int) -> bool:
             return False
         position += 12 + int.from_bytes(png[position : position + 4])
     return position < len(png)
+
+
+def _has_many_riff_chunks(webp: bytes, most: int) -> bool:
+    """Counts those within a frame too: libwebp takes what it does not know of them for chunks of the file."""
+    position, end = _RIFF_HEADER, min(len(webp), 8 + int.from_bytes(webp[4:8], "little"))
+    for _ in range(most):
+        if position >= end:
+            return False
+        length = int.from_bytes(webp[position + 4 : position + 8], "little")
+        inside = webp[position : position + 4] == b"ANMF"
+        position += _CHUNK_HEADER + (_FRAME_HEADER if inside else length + length % 2)
+    return position < end
 
 
 def _has_many_segments(jpeg: bytes, most: int) -> bool:

@@ -10,7 +10,6 @@ import io
 import warnings
 
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
 from engines.rgb import upright_rgb
 from serving.problems import Problem
@@ -24,6 +23,8 @@ from serving.uploads.image_parts import (
     has_many_parts,
     next_segment,
 )
+from serving.uploads.jpeg import Jpeg
+from serving.uploads.png_chunks import needed_chunks
 from serving.uploads.webp import WebP
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -33,18 +34,10 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 # Thousands fit into a small file and would keep a decoder busy for minutes.
 MAX_JPEG_SCANS = 100
 MAX_JPEG_SEGMENTS = 2000
-# Encoders write chunks of a PNG's pixels of some thousand bytes.
+# Encoders write chunks of a PNG's pixels of some thousand bytes, and two or three for each frame of a WebP.
 MAX_PARTS = 10_000
 QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS, QUICK_PARTS = 16 * 1024, 96 * 96, 12, 32
-_SLOW_METADATA = (b"zTXt", b"iTXt", b"iCCP", b"8BIM")
-
-
-class _Jpeg(JpegImageFile):
-    """A JPEG of which nothing but the first picture is read."""
-
-    def _read_dpi_from_exif(self) -> None:
-        # Copies out all that the EXIF points at, many gigabytes if its entries overlap; nobody asks for it.
-        pass
+_PACKED_METADATA = (b"zTXt", b"iTXt")
 
 
 def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
@@ -52,19 +45,20 @@ def decode(data: bytes, *, max_pixels: int, shorter_side: int | None = None) -> 
     return to_rgb(open_image(data, max_pixels=max_pixels), shorter_side=shorter_side)
 
 
-def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
+def open_image(data: bytes, *, max_pixels: int, most_parts: int = MAX_PARTS) -> Image.Image:
     """An uploaded image whose header has been read, and nothing of its pixels.
 
     Args:
         data: the file.
         max_pixels: images with more (width x height) are refused.
+        most_parts: so are files of more chunks or segments.
 
     Raises:
         Problem: empty_body, unsupported_image, image_too_large or image_broken.
     """
     if not data:
         raise Problem("empty_body", f"send the bytes of an image: {ACCEPTED}")
-    image = _open(data)
+    image = _open(data, most_parts)
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise Problem(
@@ -82,11 +76,11 @@ def open_quick_image(data: bytes, *, max_pixels: int) -> Image.Image | None:
     """
     if len(data) > QUICK_BYTES or data.count(START_OF_SCAN) > QUICK_SCANS:
         return None
-    # Opening an image unpacks what these hold, and that may be much.
-    if any(kind in data for kind in _SLOW_METADATA) or has_many_parts(data, most=QUICK_PARTS):
+    # What these hold is unpacked, and that may be much.
+    if data.startswith(PNG) and any(kind in data for kind in _PACKED_METADATA):
         return None
     try:
-        return open_image(data, max_pixels=min(max_pixels, QUICK_PIXELS))
+        return open_image(data, max_pixels=min(max_pixels, QUICK_PIXELS), most_parts=QUICK_PARTS)
     except Problem:
         return None
 
@@ -112,7 +106,7 @@ def settle_warnings() -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, most_parts: int) -> Image.Image:
     # Looked at first, because Pillow loads its forty other decoders before it says that none of these fits.
     if not _has_signature(data):
         raise Problem(
@@ -127,19 +121,19 @@ def _open(data: bytes) -> Image.Image:
             "with an ordinary encoder",
             limit=MAX_JPEG_SCANS,
         )
-    if has_many_parts(data, most=MAX_PARTS):
+    if has_many_parts(data, most=most_parts):
         raise Problem(
             "image_broken",
-            f"the file has more than {MAX_PARTS} chunks or segments: save the image again with an ordinary "
+            f"the file has more than {most_parts} chunks or segments: save the image again with an ordinary "
             "encoder",
-            limit=MAX_PARTS,
+            limit=most_parts,
         )
     try:
         if data.startswith(JPEG):
-            return _Jpeg(io.BytesIO(data))
+            return Jpeg(data)
         if data.startswith(b"RIFF"):
             return WebP(data)
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(needed_chunks(data)), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Problem(
             "image_too_large", f"the image has too many pixels to be opened safely: {error}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from engines.preprocess import model_input
 from export.bundle import InputSpec
@@ -31,6 +31,9 @@ def _files() -> list[bytes]:
     """A file of every kind that is decoded: formats, modes, frames, metadata."""
     image = pictures.noise((24, 17))
     palette = image.quantize(16)
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", "text" * 20, zip=True)
+    note.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>', zip=True)
     return [
         pictures.encoded(image, "PNG"),
         pictures.encoded(image, "JPEG", progressive=True),
@@ -42,6 +45,8 @@ def _files() -> list[bytes]:
         pictures.encoded(Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)), "PNG"),
         pictures.encoded(image, "PNG", save_all=True, append_images=[image.rotate(90)]),
         pictures.encoded(image, "WEBP", save_all=True, append_images=[image.rotate(90)]),
+        pictures.encoded(image, "PNG", icc_profile=bytes(300), pnginfo=note),
+        pictures.encoded(image, "JPEG", icc_profile=bytes(300), comment=b"text", dpi=(300, 300)),
         pictures.rotated_by_exif(6),
         pictures.png_claiming(30, 30),
     ]

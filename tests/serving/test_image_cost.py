@@ -16,6 +16,10 @@ EMPTY_SEGMENT = b"\xff\xe1\0\2"
 SIDES = {SMALL: 700, SLOW: 1900, HEAVY: 2100}
 
 
+def _chunk(name: bytes, data: bytes = b"") -> bytes:
+    return len(data).to_bytes(4) + name + data + bytes(4)
+
+
 def _cost(*uploads: bytes, shorter_side: int = 224) -> Cost:
     return decoding_cost(uploads, shorter_side=shorter_side)
 
@@ -87,9 +91,39 @@ def test_a_jpeg_that_hides_its_size_counts_as_large(hiding: bytes) -> None:
 def test_a_png_that_hides_its_size_counts_as_large() -> None:
     plain = pictures.plain()
     header, other = plain[8:33], b"\0\0\0\x08aaAa" + bytes(12)
-    assert _cost(plain[:33] + other * (MOST_PARTS - 2) + plain[33:]) == SMALL
+    assert _cost(plain[:33] + other * (MOST_PARTS - 3) + plain[33:]) == SMALL
     for start in (other + header, header + header, header + other * MOST_PARTS):
         assert _cost(plain[:8] + start + plain[33:]) == HEAVY
+
+
+def test_a_header_behind_a_frame_or_pixels_that_pillow_skips_makes_a_png_large() -> None:
+    plain = pictures.plain()
+    header = plain[8:33]
+    for skipped in (_chunk(b"fdAT", bytes(4)), _chunk(b"IDAT")):
+        assert _cost(plain[:33] + skipped + plain[33:]) == SMALL
+        assert _cost(plain[:33] + skipped + header + plain[33:]) == HEAVY
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (_chunk(b"zTXt", b"Comment\0\0"), SLOW),
+        (_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"), SLOW),
+        (_chunk(b"iTXt", b"k" * 100), SLOW),
+        (_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0"), SMALL),
+        (_chunk(b"tEXt", b"Comment\0\1"), SMALL),
+    ],
+)
+def test_a_png_with_packed_text_is_slow(text: bytes, expected: Cost, late: bool) -> None:
+    plain = pictures.plain()
+    assert _cost(plain[:-12] + text + plain[-12:] if late else plain[:33] + text + plain[33:]) == expected
+
+
+def test_a_png_of_many_chunks_behind_its_first_pixels_is_slow() -> None:
+    plain, empty = pictures.plain(), _chunk(b"IDAT")
+    assert _cost(plain[:-12] + empty * (MOST_PARTS - 3) + plain[-12:]) == SMALL
+    assert _cost(plain[:-12] + empty * MOST_PARTS + plain[-12:]) == SLOW
 
 
 @given(

@@ -264,6 +264,16 @@ def test_bytes_that_look_like_scans_are_no_scans(appended: bool) -> None:
     assert _decode(data + film if appended else data[:2] + segment + data[2:]).size == (16, 16)
 
 
+def test_the_scans_of_an_appended_picture_do_not_count() -> None:
+    first, second = (
+        pictures.encoded(pictures.noise((16, 16), seed), "JPEG", progressive=True) for seed in (0, 1)
+    )
+    scan = second[second.rindex(b"\xff\xda") : -2]
+    np.testing.assert_array_equal(
+        np.asarray(_decode(first + second[:-2] + scan * 200 + second[-2:])), np.asarray(_decode(first))
+    )
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_small_images_are_quick_and_give_the_same_pixels(kind: str) -> None:
     data = pictures.encoded(pictures.halves((255, 0, 0), (0, 0, 255), (16, 8)), kind)

@@ -11,8 +11,9 @@ from probes.arrays import Array, full_like_samples, namespace
 from probes.losses import UNTARGETED
 
 DECISIVE = 1e-6
-"""A goal counts as reached only if it is won by more than this part of the logits' range, and by more than
-float32's rounding of the largest: the same image then gives the same class in a batch of another size."""
+"""A goal counts as reached only if it is won by more than this part of the logits' spread, and by more than
+float32's rounding of those that decide: the same image then gives the same class in a batch of another size.
+"""
 
 CLAIMED = 1e-4
 """The lead at which an attack stops: large enough that the served classifier, whose graph rounds differently
@@ -21,6 +22,8 @@ from the gradient's, agrees."""
 
 ROUNDING = 2.0**-22
 """Two units in the last place of float32."""
+_LIKELY = 6
+"""Classes among which the spread is measured, of at most half of all and one more."""
 
 
 class Assessment(NamedTuple):
@@ -34,12 +37,23 @@ class Assessment(NamedTuple):
     """bool[N]."""
 
 
+def spread(logits: Array) -> Array:
+    """How far apart the logits [N, K] of the likelier classes are, float32[N].
+
+    Not the range of all: a class that is ruled out by a logit of -65504, as masks are written, decides
+    nothing, and must not make everything else look small.
+    """
+    xp, classes = namespace(logits), logits.shape[1]
+    ordered = xp.sort(logits, axis=1)
+    return ordered[:, -1] - ordered[:, -min(_LIKELY, classes // 2 + 1)]
+
+
 def decisive(logits: Array, *, lead: float) -> Array:
-    """By how much a goal must be won, float32[N]: `lead` times the range of the logits [N, K], which does not
-    change when all of them are shifted, and their rounding, which does."""
+    """By how much a goal must be won, float32[N]: `lead` times the spread of the logits [N, K], which does
+    not change when all of them are shifted, and the rounding of the two largest, which does."""
     xp = namespace(logits)
-    span = xp.max(logits, axis=1) - xp.min(logits, axis=1)
-    return lead * span + ROUNDING * xp.max(abs(logits), axis=1)
+    largest = xp.max(abs(xp.sort(logits, axis=1)[:, -2:]), axis=1)
+    return lead * spread(logits) + ROUNDING * largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,11 @@ class ProbeRequest:
     certify_samples: int = 1000
 
     def __post_init__(self) -> None:
+        # NumPy's own numbers would make float64 of all that they meet.
+        if self.eps is not None:
+            object.__setattr__(self, "eps", tuple(float(eps) for eps in self.eps))
+        if self.max_eps is not None:
+            object.__setattr__(self, "max_eps", float(self.max_eps))
         _one_of("norm", self.norm, get_args(Norm))
         _one_of("loss", self.loss, tuple(LOSSES))
         _one_of("evidence", self.evidence, get_args(Evidence))

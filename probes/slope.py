@@ -72,9 +72,12 @@ def gradient_is_the_slope(ladder: Ladder, eps: float, *, clean: Gradient, loss: 
     promised = np.einsum("pdchw,pchw->pd", apart, tangents.gradients.astype(np.float64))
     found = np.einsum("pdk,pk->pd", logits[0] - logits[1], tangents.cotangents)
     # Of a saturated loss too little is left to be compared with another's: all count in logits.
-    weight = np.sum(np.abs(tangents.cotangents), axis=1, keepdims=True)
+    shares = np.abs(tangents.cotangents)
+    weight = np.sum(shares, axis=1, keepdims=True)
     weight = np.where(weight > 0, weight, 1.0)
-    return _check(promised / weight, found / weight, _ROUNDED * float(np.max(np.abs(logits))))
+    largest = np.max(np.abs(logits), axis=(0, 2))
+    rounded = _ROUNDED * float(np.max(np.sum(largest * shares / weight, axis=1)))
+    return _check(promised / weight, found / weight, rounded)
 
 
 def promised_rise(ladder: Ladder, eps: float, gradient: Gradient) -> float:

@@ -103,9 +103,10 @@ def _options(request: ProbeRequest, deadline_s: float) -> list[tuple[str, str]]:
     else:
         end = "" if request.max_eps is None else f" up to {radius(request.max_eps, request.norm)}"
         attacked = f"searching the smallest eps{end}"
+    attack = "Auto-PGD" if request.norm == "l1" else "PGD"
     return [
         ("Threat", f"{request.norm}, {attacked}"),
-        ("Attack", f"PGD, {request.steps} steps, {request.restarts} restarts, loss {request.loss}"),
+        ("Attack", f"{attack}, {request.steps} steps, {request.restarts} restarts, loss {request.loss}"),
         *([("Classes", "each other class sought by itself")] if request.every_class else []),
         *(
             [("Certificate", f"sigma {request.sigma:g}, {request.certify_samples} samples")]

@@ -167,7 +167,9 @@ def test_the_page_states_the_fastest_library_and_what_was_not_reached(tmp_path: 
     write_page(results, tmp_path)
     page = (tmp_path / "probe_speed.md").read_text(encoding="utf-8")
 
-    assert "| resnet18 | 64 | 100.0 | foolbox (channels_last) | 200.0 | 2.00 | 4.00 | +25.0% |" in page
-    assert "| probe | 0.01000 | 500.0 | settled | 0.02000 | 2,500.0 | - |" in page
-    assert "| fmn, 20 steps | 0.01000 | 500.0 | 75 | 0.02000 | 2,500.0 | 5.00 |" in page
+    row = "| resnet18 | 64 | 100.0 | foolbox (channels_last) | 200.0 | 2.00 | 4.00 | yes | +25.0% | NO |"
+    assert row in page
+    assert "| probe | 0.01000 | 500.0 | settled | 0.02000 | 2,500.0 | - | - |" in page
+    assert "| fmn, 20 steps | 0.01000 | 500.0 | 75 | 0.02000 | 2,500.0 | 5.00 | yes |" in page
+    assert "Not measured: clead-cifar10." in page
     assert "On AMD EPYC, 2 cores, 2 threads, commit 0123456: wall time, torch 2.15.0, foolbox 3.3.4." in page

@@ -114,6 +114,16 @@ def test_the_page_says_what_was_measured_and_how(
     assert re.findall(r"([abc])\.png", text) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("norm", "attack"), [("linf", "AttackPGD, 20 steps"), ("l1", "AttackAuto-PGD, 20 steps")]
+)
+def test_the_page_names_the_attack_of_the_norm(
+    clead: Clead, color_models: Path, colours: Path, tmp_path: Path, norm: str, attack: str
+) -> None:
+    page = _page(clead, color_models, colours / "a.png", "--norm", norm, file=tmp_path / "page.html")
+    assert attack in " ".join(page.text.split())
+
+
 def test_the_page_shows_classes_and_certificates_that_were_asked_for(
     clead: Clead, color_models: Path, colours: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from probes.arrays import Array, flatten
-from probes.classifier import Gradient
+from probes.classifier import Classifier, Gradient
 from probes.losses import loss_and_cotangent
 from probes.threat import Norm
 from tests.probes.models import Linear, steepest_climb
@@ -262,3 +262,22 @@ class Undefined(Copy):
     def logits(self, images: Array) -> Array:
         moved = np.any(images != photo(), axis=(1, 2, 3))
         return np.where(moved[:, None], np.float32(np.nan), super().logits(images))
+
+
+@dataclass(frozen=True, slots=True)
+class RulingOut:
+    """Another model with one more class, which no image is: its logit is that of a mask."""
+
+    model: Classifier
+    logit: float
+
+    def logits(self, images: Array) -> Array:
+        return self._with_one_more(self.model.logits(images))
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = self.model.gradient(images, labels, targets, losses)
+        return Gradient(self._with_one_more(logits), value, gradient)
+
+    def _with_one_more(self, logits: Array) -> Array:
+        more = np.full((len(logits), 1), self.logit, dtype=np.float32)
+        return np.concatenate([logits.astype(np.float32), more], axis=1)

@@ -60,10 +60,10 @@ def test_our_apgd_succeeds_no_less_often(
         eps=torch.full((COUNT,), eps),
         steps=20,
     )
-    mine = (network(ours.images).argmax(1) != labels).float()
+    mine = network(ours.images).argmax(1) != labels
     assert 0.1 < float(theirs.mean()) < 0.9
     # Both climb the same loss from one start each, so less than a sampling error apart: two images.
-    assert float(mine.mean()) >= float(theirs.mean()) - 0.02
+    assert int(mine.sum()) >= int(theirs.sum()) - 2
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 2 / 255), ("linf", 4 / 255), ("l2", 0.4), ("l1", 8.0)])

@@ -82,6 +82,24 @@ def test_a_check_catches_what_was_built_to_fool_it(check: CheckName) -> None:
     assert report.verdict != "held"
 
 
+@pytest.mark.parametrize("logit", [-1e4, -65504.0, -1e9])
+@pytest.mark.parametrize("check", sorted(FOOLED))
+def test_a_class_that_is_ruled_out_blinds_no_check(check: CheckName, logit: float) -> None:
+    fooled = FOOLED[check]
+    report = ask(fooling.RulingOut(fooled.model, logit), **fooled.question)
+    assert check in failed(report)
+    assert report.verdict != "held"
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("logit", [-1e4, -65504.0, -1e9])
+def test_a_class_that_is_ruled_out_changes_no_answer(norm: Norm, logit: float) -> None:
+    model = honest(norm=norm, flips=RADII[norm])
+    plain, with_mask = (ask(each, norm=norm) for each in (model, fooling.RulingOut(model, logit)))
+    assert not failed(with_mask)
+    assert with_mask.minimal_eps == plain.minimal_eps
+
+
 def test_in_l1_too_few_steps_show_when_they_are_doubled() -> None:
     # Fewer steps than values to be moved; the last of them are short, so the loss rises little at the end.
     model, question = honest(norm="l1", flips=8.0), {"norm": "l1", "eps": (6.0,), "steps": 8}

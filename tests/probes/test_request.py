@@ -6,11 +6,15 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
+from probes.budget import Budget
 from probes.cost import most
+from probes.probe import probe
 from probes.request import ProbeError, ProbeRequest
 from serving.settings import Settings
+from tests.probes.models import grey, two_class
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,14 @@ def test_a_wrong_value_names_its_field_and_what_is_accepted(
     with pytest.raises(ProbeError, match=hint) as refused:
         ProbeRequest(**options)
     assert refused.value.field == field
+
+
+def test_numbers_of_numpy_are_taken_for_what_they_are() -> None:
+    for options in ({"eps": tuple(np.asarray([0.01, 0.02]))}, {"max_eps": np.float64(0.1)}):
+        request = ProbeRequest(**options)
+        assert all(type(eps) is float for eps in (*(request.eps or ()), request.max_eps) if eps is not None)
+        report = probe(two_class(), grey(), request, trained_eps=None, budget=Budget())
+        assert report.verdict in ("held", "flipped")
 
 
 def test_the_search_ends_where_it_is_told_or_at_a_default_that_grows_with_the_image() -> None:

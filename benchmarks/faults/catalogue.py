@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmarks.faults.clients import Outcome, Request, ask_once, judge, until
-from benchmarks.faults.target import BODY_DEADLINE_S, Target, copy_version, kill, write_keys
+from benchmarks.faults.target import BODY_DEADLINE_S, WORKERS, Target, copy_version, kill, write_keys
 from export.bundle import WEIGHTS
 
 STALLED = 20
@@ -53,9 +53,8 @@ def _over(true: Callable[[], bool], what: str) -> None:
 
 
 def _kill_worker(target: Target) -> list[Request]:
-    before = target.workers()
-    kill(victim := min(before))
-    _over(lambda: len(target.workers() - {victim}) == len(before), "the worker was replaced")
+    kill(victim := min(target.workers()))
+    _over(lambda: len(target.workers() - {victim}) == WORKERS, "the worker was replaced")
     return []
 
 

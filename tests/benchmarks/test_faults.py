@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import itertools
 import json
 import socket
 import threading
@@ -18,6 +19,7 @@ from benchmarks.faults.clients import PROBLEM, Asked, Clients, Outcome, Request,
 from benchmarks.faults.fuzzers import ACCEPTS, FuzzersError, counted
 from benchmarks.faults.outcome import as_json, measured, read_results, write_results
 from benchmarks.faults.page import write_page
+from benchmarks.faults.target import MOST_ASKED, Target
 from benchmarks.server_process import free_port
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -135,6 +137,17 @@ def test_what_was_under_way_when_the_fault_began_counts() -> None:
     assert (one.refused, one.lost) == ({"not_ready": 1}, {"ConnectionResetError": 1})
     assert one.seconds == 3.0
     assert measured("drained", requests[:3], begun=10.0, over=12.0).seconds == 2.0
+
+
+@pytest.mark.parametrize(("said", "asked"), [([7] * 20 + [8], 21), ([7], MOST_ASKED)])
+def test_the_target_asks_until_every_worker_has_answered(
+    monkeypatch: pytest.MonkeyPatch, said: list[int], asked: int
+) -> None:
+    answers = [json.dumps({"worker": worker}).encode() for worker in said]
+    asking = itertools.chain(answers, itertools.repeat(answers[-1]))
+    monkeypatch.setattr(Target, "get", lambda *_: (200, next(asking)))
+    target = object.__new__(Target)
+    assert [answer["worker"] for answer in target.ready()] == [*said, *[7] * (asked - len(said))]
 
 
 def test_the_cases_of_a_report_are_summed_by_test() -> None:

@@ -82,35 +82,33 @@ def test_the_page_lists_what_is_stale(tmp_path: Path) -> None:
     assert "pgd-at (2)" in page, "two seeds are left, which are not compared"
 
 
-def test_a_run_whose_result_is_stale_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pgd-at-0", "clead-static-0"):
-        write_result(tmp_path, RUNS[name], evaluation(RUNS[name], 0.6, 0.3))
-    _change(tmp_path / "pgd-at-0.json", _faster)
-    made: list[str] = []
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs that are made from here on, instead of making them; the results lie in `tmp_path`."""
+    names: list[str] = []
 
     def one(run: Run, *_: object) -> bool:
-        made.append(run.name)
+        names.append(run.name)
         return False
 
     monkeypatch.setattr(study, "RESULTS", tmp_path)
     monkeypatch.setattr(study, "_one", one)
+    return names
+
+
+def test_a_run_whose_result_is_stale_is_made_again(made: list[str], tmp_path: Path) -> None:
+    for name in ("pgd-at-0", "clead-static-0"):
+        write_result(tmp_path, RUNS[name], evaluation(RUNS[name], 0.6, 0.3))
+    _change(tmp_path / "pgd-at-0.json", _faster)
     assert study._make(tmp_path / "data", tmp_path / "work", jobs=1) == 0
     assert set(made) == set(RUNS) - {"clead-static-0"}
 
 
 def test_a_surrogate_whose_result_alone_is_here_is_made_again_for_those_that_need_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: list[str], tmp_path: Path
 ) -> None:
     for run in RUNS.values():
         if run.name != "n-fgsm-1":
             write_result(tmp_path, run, evaluation(run, 0.6, 0.3))
-    made: list[str] = []
-
-    def one(run: Run, *_: object) -> bool:
-        made.append(run.name)
-        return False
-
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
-    monkeypatch.setattr(study, "_one", one)
     assert study._make(tmp_path / "data", tmp_path / "work", jobs=1) == 0
     assert made == ["standard-1", "n-fgsm-1"]

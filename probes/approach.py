@@ -1,7 +1,8 @@
-"""The nearest examples, looked for by FMN towards several classes at once."""
+"""The nearest examples, looked for by FMN from the clean image on, towards several classes at once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,29 +15,84 @@ from probes.goal import CLAIMED, decisive
 from probes.ladder import ROUNDING, Ladder
 from probes.losses import UNTARGETED, Loss, loss_and_cotangent
 from probes.objective import Evaluation
+from probes.request import default_search_end
 from probes.threat import Norm
 
 FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 4})
 """How many times as many steps a search from the clean image takes as the attack. In l1 each moves few
 values, and what it misses the attack seldom finds."""
+FIRST_RIVALS = 5
+"""How many of the likeliest other classes a probe without a target goes towards, each by itself: the nearest
+example of all is seldom of one beyond these, and often of another one than the likeliest."""
 REFINING_STEPS = 10
 _FAR = {"step_size": 1.0, "gamma": 0.1}
 _CLOSE = {"step_size": 0.3, "gamma": 0.03}
 """What suits a search that starts from examples."""
 
 
-def approach(ladder: Ladder, towards: Sequence[int], *, steps: int, max_eps: float) -> None:
-    """One search from the clean image towards each class of `towards` (-1: away from the label).
+def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: float) -> None:
+    """The searches from the clean image that a probe begins with.
 
-    Whatever reaches the ladder's goal on the way counts, so that searches towards different classes compete;
-    the nearest example of each goes to the findings.
+    Without a target one goes away from the label, and one towards each of the likeliest of `rivals`. Whatever
+    reaches the ladder's goal on the way counts, so that they compete; the nearest example of each goes to the
+    findings. A target is often far away: `approach_each` goes there as well.
 
     Args:
-        steps: of the attack; the search takes `FAR_STEPS` times as many.
+        rivals: the other classes, the likeliest first.
+        steps: of the attack; a search takes `FAR_STEPS` times as many.
+        max_eps: the largest distance that an example is looked for at.
     """
+    target = ladder.findings.goal.target
+    towards = [UNTARGETED, *rivals[:FIRST_RIVALS]] if target is None else [target]
     rows, far = batch_rows(ladder.findings.clean), steps * FAR_STEPS[ladder.threat.norm]
     for first in range(0, len(towards), rows):
         hand_over(ladder, nearest(ladder, towards[first : first + rows], steps=far, max_eps=max_eps))
+    if target is not None:
+        approach_each(ladder, [target], steps=steps, max_eps=max_eps)
+
+
+def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps: float) -> None:
+    """One search towards each of `classes`, side by side, and a short one from where it ended.
+
+    Whatever is found goes to the findings, and so counts for the ladder's own goal as well. The searches go
+    beyond `max_eps`, as far as they would without it: an example outside of a ball often leads to one inside.
+
+    Args:
+        classes: any but the label.
+        steps: of the attack; the first search takes `FAR_STEPS` times as many.
+        max_eps: the largest distance that an example counts at.
+    """
+    clean, norm = ladder.findings.clean, ladder.threat.norm
+    rows, far = batch_rows(clean), steps * FAR_STEPS[norm]
+    reach = max(max_eps, default_search_end(norm, clean.size))
+    for first in range(0, len(classes), rows):
+        towards = classes[first : first + rows]
+        found = nearest(ladder, towards, steps=far, max_eps=reach, loss=Loss.CROSS_ENTROPY, own_goal=True)
+        closer = nearest(
+            ladder,
+            towards,
+            steps=REFINING_STEPS,
+            max_eps=reach,
+            own_goal=True,
+            start=found.images,
+        )
+        # Stopped before its first evaluation the second search knows nothing.
+        hand_over(ladder, closer if np.any(closer.adversarial) else found, max_eps=max_eps)
+
+
+def first_searches_bound(*, steps: int, norm: Norm, targeted: bool) -> tuple[int, int]:
+    """The most gradient evaluations that `approach` takes, and the most examples that it hands over."""
+    far = FAR_STEPS[norm] * steps + 1
+    if targeted:
+        gradients, runs = each_bound(1, steps=steps, norm=norm)
+        return far + gradients, 1 + runs
+    return (1 + FIRST_RIVALS) * far, 1 + FIRST_RIVALS
+
+
+def each_bound(classes: int, *, steps: int, norm: Norm) -> tuple[int, int]:
+    """The most gradient evaluations that `approach_each` takes for so many classes, and the most examples
+    that it hands over."""
+    return classes * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), classes
 
 
 def refine(ladder: Ladder) -> None:
@@ -108,10 +164,10 @@ def nearest(
     )
 
 
-def hand_over(ladder: Ladder, found: Nearest) -> None:
-    """The served classifier is asked about what was found."""
-    reached = found.adversarial
-    if np.any(reached):
-        # FMN measures in float32.
-        sizes = found.size[reached].astype(np.float64) * (1.0 + ROUNDING) + ROUNDING
-        ladder.findings.judge(found.images[reached], sizes, claimed=True)
+def hand_over(ladder: Ladder, found: Nearest, *, max_eps: float = math.inf) -> None:
+    """The served classifier is asked about what was found within `max_eps`."""
+    # FMN measures in float32.
+    sizes = found.size.astype(np.float64) * (1.0 + ROUNDING) + ROUNDING
+    near = found.adversarial & (sizes <= max_eps)
+    if np.any(near):
+        ladder.findings.judge(found.images[near], sizes[near], claimed=True)

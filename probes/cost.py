@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from probes.approach import FAR_STEPS, REFINING_STEPS
+from probes.approach import each_bound, first_searches_bound
 from probes.controls import HUGE_STEPS, NOISE_DRAWS, QUERIES
-from probes.minimal_eps import EIGHT_BIT_STEPS, FIRST_RIVALS, search_bound
+from probes.minimal_eps import EIGHT_BIT_STEPS, search_bound
 from probes.request import ProbeRequest
 from probes.slope import FORWARDS, INNER_POINTS
 from probes.smoothing import certificate_evaluations
@@ -36,20 +36,21 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     """The most that `request` can cost, for a model of so many classes."""
     steps, restarts = request.steps, request.restarts
     full = request.evidence == "full"
-    everyone, far = (classes - 1) if request.every_class else 0, steps * FAR_STEPS[request.norm]
+    first = first_searches_bound(steps=steps, norm=request.norm, targeted=request.target is not None)
+    each = each_bound((classes - 1) if request.every_class else 0, steps=steps, norm=request.norm)
     if request.eps is None:
-        gradients, runs, balls = search_bound(steps=steps, restarts=restarts, norm=request.norm)
+        gradients, runs, balls = search_bound(steps=steps, restarts=restarts)
         # Of the curve: what the search attacks and looks at, and the nearest example's, before and after the
         # checks.
         radii = balls + 2
     else:
         radii = len(set(request.eps))
-        runs = 1 + FIRST_RIVALS + radii * (restarts + 1)
-        gradients = (1 + FIRST_RIVALS) * (far + 1) + radii * restarts * (steps + 1)
-        gradients += radii * (min(steps, EIGHT_BIT_STEPS) + 1)
-    gradients += 1 + everyone * (far + 1 + REFINING_STEPS + 1) + min(steps, HUGE_STEPS) + 1
+        runs = radii * (restarts + 1)
+        gradients = radii * restarts * (steps + 1) + radii * (min(steps, EIGHT_BIT_STEPS) + 1)
+    gradients += first[0] + each[0] + 1 + min(steps, HUGE_STEPS) + 1
+    runs += first[1] + each[1] + 1
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
-    runs += everyone + 1 + (2 * restarts if full else 0)
+    runs += 2 * restarts if full else 0
     if request.norm == "l1":
         gradients, runs = gradients + 2 * steps + 1, runs + 1
     queries, query_runs = QUERIES[request.evidence]

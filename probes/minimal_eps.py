@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from probes.approach import FAR_STEPS, REFINING_STEPS, approach, refine
+from probes.approach import REFINING_STEPS, approach, refine
 from probes.findings import Findings
-from probes.goal import Goal
 from probes.ladder import Ladder
-from probes.losses import UNTARGETED
 from probes.threat import Norm
 
 RESOLUTION = 0.01
@@ -21,8 +19,6 @@ RESOLUTION = 0.01
 FALLBACKS = (0.02, 0.04, 0.08)
 """And, from the second round on, at these in the same batch: where one of the balls holds an example, those
 inside of it may not."""
-FIRST_RIVALS = 2
-"""How many of the next likely classes the first search aims at, each by itself."""
 ROUNDS = 4
 RUNGS, RUNG_STEPS = (0.5, 0.8), 5
 """Where the curve gets points below the smallest example, in multiples of its distance, and their few steps,
@@ -48,21 +44,16 @@ def bracket(ladder: Ladder, findings: Findings) -> Bracket:
     return Bracket(max(held, default=None), flipped)
 
 
-def towards(goal: Goal, rivals: Sequence[int]) -> list[int]:
-    """Where a first search goes: the target, or away from the label and to the likeliest of `rivals`."""
-    return [UNTARGETED, *rivals[:FIRST_RIVALS]] if goal.target is None else [goal.target]
-
-
 def search(ladder: Ladder, rivals: Sequence[int], *, max_eps: float, verdict_eps: float, steps: int) -> None:
     """Looks for the nearest example up to `max_eps`, and attacks just below it, and `verdict_eps`, in full.
 
-    FMN finds the region, towards the nearest boundary and towards the likeliest `rivals`, in one batch. PGD
+    FMN finds the region, towards the nearest boundary and towards the likeliest `rivals` or the target. PGD
     then attacks the ball just inside of the nearest example with all restarts, from the image and from noise,
     not from the example: what FMN missed it may find, and then the search goes on from there. The last round
     is left for what the looks for the curve come across.
     """
     findings = ladder.findings
-    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=max_eps)
+    approach(ladder, rivals, steps=steps, max_eps=max_eps)
     narrow(ladder, rounds=1, max_eps=max_eps, claimed=(verdict_eps,), steps=steps)
     narrow(ladder, rounds=ROUNDS - 2, max_eps=max_eps, fallbacks=FALLBACKS, steps=steps)
     example = findings.smallest()
@@ -131,17 +122,17 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, step
     )
 
 
-def search_bound(*, steps: int, restarts: int, norm: Norm) -> tuple[int, int, int]:
-    """The most gradient evaluations that a search can take, here and after its checks, the most runs of an
-    attack, and the most eps that it attacks."""
+def search_bound(*, steps: int, restarts: int) -> tuple[int, int, int]:
+    """The most gradient evaluations that a search can take after `approach`, here and after its checks, the
+    most runs of an attack, and the most eps that it attacks."""
     balls = 2 + ROUNDS * (1 + len(FALLBACKS))
     # Each round may end with a refinement, and what the checks come across begins with one; 8-bit examples
     # are looked for before the checks and after.
-    begin, eight_bit, refined = 1 + FIRST_RIVALS, 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 2
+    eight_bit, refined = 2 * (EIGHT_BIT_RUNGS + 1), ROUNDS + 2
     short = refined * (REFINING_STEPS + 1) + eight_bit * (min(steps, EIGHT_BIT_STEPS) + 1)
     short += len(RUNGS) * (min(steps, RUNG_STEPS) + 1)
-    runs = begin + balls * restarts + refined + len(RUNGS) + eight_bit + 2 * EIGHT_BIT_LOOKS
-    gradients = begin * (FAR_STEPS[norm] * steps + 1) + balls * restarts * (steps + 1) + short
+    runs = balls * restarts + refined + len(RUNGS) + eight_bit + 2 * EIGHT_BIT_LOOKS
+    gradients = balls * restarts * (steps + 1) + short
     return gradients, runs, balls + len(RUNGS)
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from probes import cost, evidence, summary
-from probes.approach import approach
+from probes.approach import approach, approach_each
 from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Classifier
 from probes.controls import noise_margins
-from probes.every_class import approach_each, class_distances
+from probes.every_class import class_distances
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder, aims
-from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, reopen, search, search_eight_bit, towards
+from probes.minimal_eps import EIGHT_BIT_STEPS, bracket, reopen, search, search_eight_bit
 from probes.prediction import predictions
 from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
@@ -235,7 +235,7 @@ def _attack(
         search_eight_bit(ladder, max_eps=searched, verdict_eps=verdict_eps, steps=steps)
         return
     radii = [eps for eps in sorted(set(request.eps)) if eps > 0]
-    approach(ladder, towards(findings.goal, rivals), steps=steps, max_eps=searched)
+    approach(ladder, rivals, steps=steps, max_eps=searched)
     ladder.climb(dict.fromkeys(radii, ladder.restarts), steps=steps)
     example = findings.smallest()
     if example is not None:

@@ -49,6 +49,13 @@ def smallest_eps(norm: Norm, values: int) -> float:
     return MIN_CHANGE * (math.sqrt(values) if norm == "l2" else 1.0)
 
 
+def default_search_end(norm: Norm, values: int) -> float:
+    """Where a search in an image of so many values ends unless it is told."""
+    l2 = MAX_EPS_L2_PER_VALUE * math.sqrt(values)
+    ends = {"linf": MAX_EPS_LINF, "l2": l2, "l1": MAX_EPS_L1_PER_L2 * l2}
+    return min(ends[norm], diameter(norm, values))
+
+
 class ProbeError(ValueError):
     """A probe that cannot be done as asked; `field` names the parameter, or "image" or "model"."""
 
@@ -205,9 +212,7 @@ class ProbeRequest:
         """Where the search ends, for images of so many values."""
         if self.max_eps is not None:
             return self.max_eps
-        l2 = MAX_EPS_L2_PER_VALUE * math.sqrt(values)
-        ends = {"linf": MAX_EPS_LINF, "l2": l2, "l1": MAX_EPS_L1_PER_L2 * l2}
-        return min(ends[self.norm], diameter(self.norm, values))
+        return default_search_end(self.norm, values)
 
 
 def _one_of(field: str, value: str, accepted: tuple[str, ...]) -> None:

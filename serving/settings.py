@@ -155,8 +155,8 @@ class Settings(BaseModel):
     probe_max_gradient_evaluations: Count = Field(
         default=25_000,
         description="Most that one probe may be able to cost, in gradient evaluations, three forward passes "
-        "counted as one; one that could cost more gets 422. A plain search can cost about 1270, in l1 about "
-        "1490.",
+        "counted as one; one that could cost more gets 422. A plain search can cost about 1330, in l1 about "
+        "1730.",
     )
     probe_max_certify_samples: int = Field(
         default=10_000,

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from probes.approach import FIRST_RIVALS
 from probes.arrays import Array, flatten
 from probes.classifier import Classifier, Gradient
 from probes.losses import loss_and_cotangent
@@ -179,31 +180,32 @@ class Grainy(Copy):
 
 @dataclass(frozen=True)
 class Decoys:
-    """Two likely classes that can never win, and an unlikely one that soon does; all gradients are true.
+    """Five likely classes that can never win, and an unlikely one that soon does; all gradients are true.
 
-    The loss of the label, and the searches towards the two likeliest classes, follow the decoys: they rise,
-    level off, and stay behind the label. Only who aims at the fourth class finds it.
+    The loss of the label, and the searches towards the likeliest classes, follow the decoys: they rise, level
+    off, and stay behind the label. Only who aims at the last class finds it.
     """
 
     weights: Array
-    """float32[1 + P, D]: of the decoys, and of the fourth class, which needs all of its P parts."""
+    """float32[1 + P, D]: of the decoys, and of the last class, which needs all of its P parts."""
 
     def logits(self, images: Array) -> Array:
         rise = self._rise(images)
         decoy = -1.0 + 0.5 * np.tanh(2.0 * rise[:, 0])
-        fourth = 12.0 * (np.min(rise[:, 1:], axis=1) - 1.0)
-        return np.stack([np.zeros_like(decoy), decoy, decoy - 0.1, fourth], axis=1)
+        decoys = [decoy - 0.1 * number for number in range(FIRST_RIVALS)]
+        last = 12.0 * (np.min(rise[:, 1:], axis=1) - 1.0)
+        return np.stack([np.zeros_like(decoy), *decoys, last], axis=1)
 
     def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
         logits, rise = self.logits(images), self._rise(images)
         value, cotangent = loss_and_cotangent(logits, labels, targets, losses)
-        slope = (1.0 - np.tanh(2.0 * rise[:, 0]) ** 2) * (cotangent[:, 1] + cotangent[:, 2])
+        slope = (1.0 - np.tanh(2.0 * rise[:, 0]) ** 2) * np.sum(cotangent[:, 1:-1], axis=1)
         back = slope[:, None] * self.weights[0]
-        back += 12.0 * cotangent[:, 3, None] * self.weights[1 + np.argmin(rise[:, 1:], axis=1)]
+        back += 12.0 * cotangent[:, -1, None] * self.weights[1 + np.argmin(rise[:, 1:], axis=1)]
         return Gradient(logits, value, back.reshape(images.shape).astype(np.float32))
 
     def _rise(self, images: Array) -> Array:
-        """1 at the end of the ball that the fourth class wins in: float32[N, 1 + P]."""
+        """1 at the end of the ball that the last class wins in: float32[N, 1 + P]."""
         return flatten(images - photo()) @ self.weights.T
 
 
@@ -214,7 +216,7 @@ def decoys() -> Decoys:
 
 
 def decoys_in_l1(*, flips: float, parts: int) -> Decoys:
-    """Flips at `flips` in l1, where each part of the fourth class has values of its own, so that steps
+    """Flips at `flips` in l1, where each part of the last class has values of its own, so that steps
     towards one give way to the others."""
     size = 3 * 32 * 32
     weights = np.random.default_rng(0).normal(size=(1 + parts, size))
@@ -241,7 +243,7 @@ class Drowned(Copy):
 
 
 class DrownedDecoys(Decoys):
-    """The fourth class wins by less than rounding, and only who aims at it sees that."""
+    """The last class wins by less than rounding, and only who aims at it sees that."""
 
     def logits(self, images: Array) -> Array:
         return (super().logits(images) + np.float32(1e8)).astype(np.float32)

@@ -45,7 +45,7 @@ FOOLED: dict[CheckName, Fooled] = {
     "gradient_not_zero": Fooled(Quantised(honest()), WITHIN),
     "huge_eps_flips": Fooled(fooling.Reversed.like(honest()), WITHIN),
     "iterative_beats_single_step": Fooled(fooling.RightAtTheImage.like(honest()), WITHIN),
-    "larger_budget_agrees": Fooled(fooling.decoys(), {**BEYOND, "evidence": "full"}),
+    "larger_budget_agrees": Fooled(fooling.decoys(), {**BEYOND, "restarts": 4, "evidence": "full"}),
     "logits_finite": Fooled(fooling.Undefined.like(honest()), WITHIN),
     "loss_rises": Fooled(fooling.Reversed.like(honest()), WITHIN),
     "loss_settles": Fooled(fooling.BitByBit.like(honest()), WITHIN),
@@ -110,7 +110,7 @@ def test_in_l1_too_few_steps_show_when_they_are_doubled() -> None:
 def test_the_larger_budget_aims_at_single_classes_in_l1_too() -> None:
     # Auto-PGD would go back from where it climbs if it looked at the label's loss instead of its own.
     model = fooling.decoys_in_l1(flips=8.0, parts=4)
-    report = ask(model, norm="l1", eps=(12.0,), evidence="full")
+    report = ask(model, norm="l1", eps=(12.0,), restarts=4, evidence="full")
     assert "larger_budget_agrees" in failed(report)
     assert report.verdict == "flipped"
 
@@ -125,7 +125,7 @@ def test_zero_gradients_at_the_eps_of_the_verdict_count_however_many_balls_there
 
 
 def test_points_that_only_the_larger_budget_reaches_must_be_decided_too() -> None:
-    report = ask(fooling.DrownedDecoys(fooling.decoys().weights), evidence="full", **BEYOND)
+    report = ask(fooling.DrownedDecoys(fooling.decoys().weights), restarts=4, evidence="full", **BEYOND)
     assert report.minimal_eps.flipped is None
     assert "answers_are_decided" in failed(report)
 

@@ -13,7 +13,7 @@ from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeError, ProbeRequest
 from tests.probes.fooling import FLIPS, Drowned, honest, photo
-from tests.probes.models import Linear, grey, many_class, two_class
+from tests.probes.models import Linear, grey, images, many_class, network, two_class
 
 
 def ask(model: Linear, **options: Any) -> ProbeReport:
@@ -52,6 +52,33 @@ def test_a_class_takes_what_a_probe_with_this_target_finds() -> None:
         request = ProbeRequest(target=one.index, max_eps=1.0)
         alone = probe(model, grey(), request, trained_eps=None, budget=Budget()).minimal_eps
         assert one.flipped == pytest.approx(alone.flipped, rel=0.03)
+
+
+def test_a_probe_with_one_target_ends_no_farther_than_a_probe_against_every_class() -> None:
+    model, further, pairs = network(classes=10, hidden=40), 0, 0
+    for image in images(4, seed=11):
+        request = ProbeRequest(every_class=True)
+        every = probe(model, image, request, trained_eps=None, budget=Budget()).classes or ()
+        for one in every:
+            alone = ProbeRequest(target=one.index)
+            found = probe(model, image, alone, trained_eps=None, budget=Budget()).minimal_eps
+            pairs += 1
+            further += (
+                found.flipped is None or found.held >= one.flipped or found.flipped > 1.02 * one.flipped
+            )
+    # One of them may come across a class on its way to another.
+    assert pairs == 36 and further <= 1
+
+
+def test_a_target_whose_example_lies_in_the_ball_is_seldom_missed_at_fixed_eps() -> None:
+    model, missed = network(classes=10, hidden=40), 0
+    for image in images(4, seed=11):
+        request = ProbeRequest(every_class=True)
+        for one in probe(model, image, request, trained_eps=None, budget=Budget()).classes or ():
+            alone = ProbeRequest(target=one.index, eps=(1.05 * one.flipped,))
+            report = probe(model, image, alone, trained_eps=None, budget=Budget())
+            missed += report.verdict != "flipped"
+    assert missed == 0
 
 
 def test_classes_beyond_the_search_have_no_distance() -> None:

@@ -62,7 +62,7 @@ def test_fixed_eps_begin_with_a_search_of_as_many_steps(norm: Norm, far: int) ->
     watched = Watched(model.weights, model.bias)
     ask(watched, grey(), norm=norm, eps=(0.001,), restarts=1, every_class=True)
     # Away from the label and to two classes; and to each of the four classes, with a refinement.
-    assert (batches.count(3), batches.count(4)) == (far + 1, far + 1 + REFINING_STEPS + 1)
+    assert (batches.count(5), batches.count(4)) == (far + 1, far + 1 + REFINING_STEPS + 1)
 
 
 @pytest.mark.parametrize("norm", NORMS)

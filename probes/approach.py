@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -16,11 +15,15 @@ from probes.ladder import ROUNDING, Ladder
 from probes.losses import UNTARGETED, Loss, loss_and_cotangent
 from probes.objective import Evaluation
 from probes.request import default_search_end
-from probes.threat import Norm
+from probes.threat import L1, L2, DenseL1, Linf, Norm, Threat
 
-FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 4})
-"""How many times as many steps a search from the clean image takes as the attack. In l1 each moves few
-values, and what it misses the attack seldom finds."""
+FAR_STEPS: Mapping[Norm, int] = MappingProxyType({"linf": 1, "l2": 1, "l1": 2})
+"""How many times as many steps a search from the clean image takes as the attack. In l1 what it misses the
+attack seldom finds."""
+WALKS: Mapping[Norm, tuple[Threat, ...]] = MappingProxyType(
+    {"linf": (Linf(),), "l2": (L2(),), "l1": (L1(), L1(fewest=16), DenseL1())}
+)
+"""How such a search moves; in l1 in three ways, because now one and now another ends far off."""
 FIRST_RIVALS = 5
 """How many of the likeliest other classes a probe without a target goes towards, each by itself: the nearest
 example of all is seldom of one beyond these, and often of another one than the likeliest."""
@@ -28,6 +31,8 @@ REFINING_STEPS = 10
 _FAR = {"step_size": 1.0, "gamma": 0.1}
 _CLOSE = {"step_size": 0.3, "gamma": 0.03}
 """What suits a search that starts from examples."""
+_MEASURED = 1e-5
+"""By what part float32 may be wrong about a norm."""
 
 
 def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: float) -> None:
@@ -44,9 +49,11 @@ def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: floa
     """
     target = ladder.findings.goal.target
     towards = [UNTARGETED, *rivals[:FIRST_RIVALS]] if target is None else [target]
-    rows, far = batch_rows(ladder.findings.clean), steps * FAR_STEPS[ladder.threat.norm]
-    for first in range(0, len(towards), rows):
-        hand_over(ladder, nearest(ladder, towards[first : first + rows], steps=far, max_eps=max_eps))
+    # In the other norms, staying inside makes a search end nearer.
+    reach = _reach(ladder, max_eps) if ladder.threat.norm == "l1" else max_eps
+    for walk, few in _batches(ladder, towards):
+        far = steps * FAR_STEPS[walk.norm]
+        hand_over(ladder, nearest(ladder, few, walk=walk, steps=far, max_eps=reach), max_eps=max_eps)
     if target is not None:
         approach_each(ladder, [target], steps=steps, max_eps=max_eps)
 
@@ -55,22 +62,28 @@ def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps
     """One search towards each of `classes`, side by side, and a short one from where it ended.
 
     Whatever is found goes to the findings, and so counts for the ladder's own goal as well. The searches go
-    beyond `max_eps`, as far as they would without it: an example outside of a ball often leads to one inside.
+    beyond `max_eps`, as far as they would without it.
 
     Args:
         classes: any but the label.
         steps: of the attack; the first search takes `FAR_STEPS` times as many.
         max_eps: the largest distance that an example counts at.
     """
-    clean, norm = ladder.findings.clean, ladder.threat.norm
-    rows, far = batch_rows(clean), steps * FAR_STEPS[norm]
-    reach = max(max_eps, default_search_end(norm, clean.size))
-    for first in range(0, len(classes), rows):
-        towards = classes[first : first + rows]
-        found = nearest(ladder, towards, steps=far, max_eps=reach, loss=Loss.CROSS_ENTROPY, own_goal=True)
+    reach = _reach(ladder, max_eps)
+    for walk, few in _batches(ladder, classes):
+        found = nearest(
+            ladder,
+            few,
+            walk=walk,
+            steps=steps * FAR_STEPS[walk.norm],
+            max_eps=reach,
+            loss=Loss.CROSS_ENTROPY,
+            own_goal=True,
+        )
         closer = nearest(
             ladder,
-            towards,
+            few,
+            walk=walk,
             steps=REFINING_STEPS,
             max_eps=reach,
             own_goal=True,
@@ -80,19 +93,31 @@ def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps
         hand_over(ladder, closer if np.any(closer.adversarial) else found, max_eps=max_eps)
 
 
+def _reach(ladder: Ladder, max_eps: float) -> float:
+    """Where a search may go that looks for examples within `max_eps`: an example outside of a ball often
+    leads to one inside."""
+    return max(max_eps, default_search_end(ladder.threat.norm, ladder.findings.clean.size))
+
+
+def _batches(ladder: Ladder, towards: Sequence[int]) -> Iterator[tuple[Threat, Sequence[int]]]:
+    rows = batch_rows(ladder.findings.clean)
+    for walk in WALKS[ladder.threat.norm]:
+        for first in range(0, len(towards), rows):
+            yield walk, towards[first : first + rows]
+
+
 def first_searches_bound(*, steps: int, norm: Norm, targeted: bool) -> tuple[int, int]:
     """The most gradient evaluations that `approach` takes, and the most examples that it hands over."""
-    far = FAR_STEPS[norm] * steps + 1
-    if targeted:
-        gradients, runs = each_bound(1, steps=steps, norm=norm)
-        return far + gradients, 1 + runs
-    return (1 + FIRST_RIVALS) * far, 1 + FIRST_RIVALS
+    searches = (1 if targeted else 1 + FIRST_RIVALS) * len(WALKS[norm])
+    gradients, examples = each_bound(1 if targeted else 0, steps=steps, norm=norm)
+    return gradients + searches * (FAR_STEPS[norm] * steps + 1), examples + searches
 
 
 def each_bound(classes: int, *, steps: int, norm: Norm) -> tuple[int, int]:
     """The most gradient evaluations that `approach_each` takes for so many classes, and the most examples
     that it hands over."""
-    return classes * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), classes
+    searches = classes * len(WALKS[norm])
+    return searches * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), searches
 
 
 def refine(ladder: Ladder) -> None:
@@ -105,17 +130,19 @@ def refine(ladder: Ladder) -> None:
     found = nearest(
         ladder,
         towards,
+        walk=ladder.threat,
         steps=REFINING_STEPS,
         max_eps=example.eps,
         start=example.image[None],
     )
-    hand_over(ladder, found)
+    hand_over(ladder, found, max_eps=example.eps)
 
 
 def nearest(
     ladder: Ladder,
     towards: Sequence[int],
     *,
+    walk: Threat,
     steps: int,
     max_eps: float,
     loss: Loss = Loss.MARGIN,
@@ -125,6 +152,7 @@ def nearest(
     """FMN around the findings' clean image, a row for each class of `towards` (-1: away from the label).
 
     Args:
+        walk: the ladder's threat model, or one that moves within the same balls in another way.
         max_eps: no row looks beyond it.
         loss: whose gradient the steps follow. Towards a class that is far away the cross-entropy, which
             pushes all others down together, gets nearer in a few steps than the margin does.
@@ -154,7 +182,7 @@ def nearest(
     return fmn(
         boundary,
         images,
-        threat=ladder.threat,
+        threat=walk,
         steps=steps,
         max_eps=max_eps * (1.0 - ROUNDING) - ROUNDING,
         start=start,
@@ -164,10 +192,10 @@ def nearest(
     )
 
 
-def hand_over(ladder: Ladder, found: Nearest, *, max_eps: float = math.inf) -> None:
+def hand_over(ladder: Ladder, found: Nearest, *, max_eps: float) -> None:
     """The served classifier is asked about what was found within `max_eps`."""
-    # FMN measures in float32.
-    sizes = found.size.astype(np.float64) * (1.0 + ROUNDING) + ROUNDING
-    near = found.adversarial & (sizes <= max_eps)
+    # FMN measures in float32; whatever is on the edge is moved inside in double precision before it counts.
+    near = found.adversarial & (found.size <= max_eps * (1.0 + _MEASURED))
     if np.any(near):
-        ladder.findings.judge(found.images[near], sizes[near], claimed=True)
+        sizes = found.size[near].astype(np.float64) * (1.0 + ROUNDING) + ROUNDING
+        ladder.findings.judge(found.images[near], np.minimum(sizes, max_eps), claimed=True)

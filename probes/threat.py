@@ -10,6 +10,7 @@ from probes import random
 from probes.arrays import Array, flatten, namespace, per_sample
 
 Norm: TypeAlias = Literal["linf", "l2", "l1"]
+DENSE_MOVE = 0.25
 _TINY = 1e-12
 
 
@@ -134,7 +135,12 @@ class L1:
     The box matters here as it does for no other norm: a few values could take up the whole ball, but each
     meets an edge of [0, 1] first. So attacks project exactly on ball and box together, and steps move several
     values (Croce and Hein, Mind the box, arXiv 2103.01208, section 3).
+
+    Attributes:
+        fewest: how many values a step moves at least.
     """
+
+    fewest: int = 1
 
     @property
     def norm(self) -> Norm:
@@ -156,7 +162,8 @@ class L1:
     def step(
         self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
     ) -> Array:
-        """The gradient of the 2 eps + 1 steepest values that have room to move, and of any steeper ones.
+        """The gradient of the 2 eps + 1 steepest values that have room to move (of `fewest` at least), and of
+        any steeper ones.
 
         Sparse as in SLIDE (Tramer and Boneh, arXiv 1904.13000, algorithm 1), which moves a fixed share of all
         values by equal amounts instead. A value has room for 1/2 on average, so that about so many use up a
@@ -168,7 +175,7 @@ class L1:
             at_edge = xp.where(gradient > 0, points >= 1.0, points <= 0.0)
             free = xp.where(flatten(at_edge), xp.zeros_like(steepness), steepness)
         count = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64)
-        smallest = _largest(free, xp.clip(count, 1, steepness.shape[1]))
+        smallest = _largest(free, xp.clip(xp.clip(count, min=self.fewest), max=steepness.shape[1]))
         steep = xp.where(steepness >= smallest, flatten(scaled), xp.zeros_like(steepness))
         return xp.reshape(steep * (length / xp.clip(self.size(steep), min=_TINY))[:, None], gradient.shape)
 
@@ -183,6 +190,25 @@ class L1:
 
     def default_step(self, eps: Array, steps: int) -> Array:
         return 10.0 * eps / steps if steps > 1 else eps
+
+
+@dataclass(frozen=True, slots=True)
+class DenseL1(L1):
+    """The same ball, with steps that move all values and leave it to the projection to choose among them.
+
+    That is gradient projection, or iterative soft thresholding: values that are steep time and again outgrow
+    the rest. It finds the few values that a small ball is best spent on where those that are steepest at
+    first are others.
+    """
+
+    def step(
+        self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
+    ) -> Array:
+        """The gradient, scaled so that the steepest value moves by `DENSE_MOVE` of its range times length
+        over eps: mostly longer than `length`, until it is projected."""
+        xp, (_, scaled) = namespace(gradient), _peak_and_scaled(gradient)
+        share = length / xp.clip(length if eps is None else eps, min=_TINY)
+        return scaled * per_sample(DENSE_MOVE * share, gradient)
 
 
 def threat_named(norm: str) -> Threat:

@@ -156,7 +156,7 @@ class Settings(BaseModel):
         default=25_000,
         description="Most that one probe may be able to cost, in gradient evaluations, three forward passes "
         "counted as one; one that could cost more gets 422. A plain search can cost about 1330, in l1 about "
-        "1730.",
+        "2000.",
     )
     probe_max_certify_samples: int = Field(
         default=10_000,

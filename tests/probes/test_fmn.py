@@ -13,7 +13,7 @@ from probes.ball import norms
 from probes.budget import Budget
 from probes.losses import Loss
 from probes.objective import ClassifierObjective, Evaluation, untargeted
-from probes.threat import L2, Linf, Threat
+from probes.threat import L2, DenseL1, Linf, Threat
 from tests.probes.attacking import THREATS, nearest, threats
 from tests.probes.models import (
     Convert,
@@ -29,7 +29,7 @@ from tests.probes.models import (
 )
 
 
-@threats
+@pytest.mark.parametrize("threat", [*THREATS, DenseL1()], ids=repr)
 @pytest.mark.parametrize("steps", [30, 200])
 @pytest.mark.parametrize("margin", [0.05, 1.0])
 def test_it_finds_the_distance_of_a_linear_model(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from engines.load import EngineOptions, load_engine
 from export.bundle import load_bundle, resolve_bundle
+from probes.approach import WALKS
 from probes.arrays import Array
 from probes.attacks.fmn import fmn
 from probes.losses import Loss
@@ -17,6 +19,7 @@ from probes.objective import untargeted
 from probes.threat import threat_named
 from tests.probes.consistency import ask
 from tests.probes.fooling import honest, photo
+from training.data.sources import open_images
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +60,21 @@ def test_a_search_in_l1_gets_as_near_as_many_steps_do(name: str, picture: str) -
     assert bool(long.adversarial[0])
     assert report.minimal_eps.flipped is not None
     assert report.minimal_eps.flipped <= 1.1 * float(long.size[0])
+
+
+def test_a_search_in_l1_ends_near_whichever_way_of_moving_ends_nearest() -> None:
+    bundle = load_bundle(resolve_bundle(ROOT / "models", "standard-cifar10"))
+    engine = load_engine(bundle, EngineOptions(engine="cpu", threads=1, spinning=False))
+    source = open_images(ROOT / "tests" / "data", "test", dataset="cifar10", spec=bundle.manifest.input)
+    # Where steps of the few steepest values alone end far off.
+    batch = source.batch(torch.as_tensor([2, 9, 11, 19]), torch.device("cpu"))[0].numpy()
+    labels = engine.logits(batch).argmax(axis=1)
+    objective = untargeted(engine, labels, loss=Loss.MARGIN)
+    long = np.min([fmn(objective, batch, threat=walk, steps=200).size for walk in WALKS["l1"]], axis=0)
+
+    for image, distance in zip(batch, long.tolist(), strict=True):
+        found = ask(engine, np.ascontiguousarray(image), norm="l1").minimal_eps
+        assert found.flipped is not None
+        assert found.flipped <= 1.05 * distance
+        fixed = ask(engine, np.ascontiguousarray(image), norm="l1", eps=(1.1 * distance,))
+        assert fixed.verdict == "flipped"

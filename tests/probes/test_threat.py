@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.ball import distances, inside, norms
-from probes.threat import L1, L2, Linf, Norm, Threat, admissible, diameter, threat_named
+from probes.threat import L1, L2, DenseL1, Linf, Norm, Threat, admissible, diameter, threat_named
 from tests.probes.models import Convert
 
 THREATS: list[Threat] = [Linf(), L2(), L1()]
@@ -179,6 +179,31 @@ def test_an_l1_step_moves_the_steepest_values_that_have_room(convert: Convert) -
     np.testing.assert_allclose(moved[0], [0.4, -0.3, 0, 0, 0], rtol=1e-5)
     # Those at their edge stay pressed against it.
     np.testing.assert_allclose(moved[1], [0.28, -0.21, 0.14, -0.07, 0], rtol=1e-5)
+
+
+def test_an_l1_step_moves_as_many_values_as_it_must(convert: Convert) -> None:
+    gradient = convert(np.asarray([[[[4.0, -3.0, 2.0, -1.0, 0.5]]]], dtype=np.float32))
+    length = convert(np.full((1,), 0.1, dtype=np.float32))
+    for fewest, expected in ((1, [0.1, 0, 0, 0, 0]), (4, [0.04, -0.03, 0.02, -0.01, 0])):
+        moved = np.asarray(L1(fewest=fewest).step(gradient, length))[:, 0, 0]
+        np.testing.assert_allclose(moved[0], expected, rtol=1e-5)
+    # No image has more values than it has.
+    assert np.count_nonzero(np.asarray(L1(fewest=16).step(gradient, length))) == 5
+
+
+def test_a_dense_l1_step_moves_all_values_and_the_projection_chooses(convert: Convert) -> None:
+    gradient = convert(np.asarray([[[[4.0, -3.0, 2.0, 0.0]]]] * 2, dtype=np.float32))
+    clean = convert(np.full((2, 1, 1, 4), 0.5, dtype=np.float32))
+    length, eps = (convert(np.asarray(sizes, dtype=np.float32)) for sizes in ([0.2, 0.1], [0.2, 0.2]))
+    threat = DenseL1()
+    moved = threat.step(gradient, length, points=clean, eps=eps)
+    # A quarter of the range for the steepest value, half of that where half of the radius is asked for.
+    whole = np.asarray([0.25, -0.1875, 0.125, 0])
+    np.testing.assert_allclose(np.asarray(moved)[:, 0, 0], [whole, 0.5 * whole], rtol=1e-5)
+    inside = np.asarray(threat.project_in_box(moved, clean, eps))[:, 0, 0]
+    np.testing.assert_allclose(inside[0], [0.129167, -0.066667, 0.004167, 0], atol=1e-5)
+    nowhere = np.asarray(threat.step(gradient * 0, length, points=clean, eps=eps))
+    assert not np.any(nowhere)
 
 
 def test_the_diameter_is_the_distance_of_black_and_white() -> None:

@@ -23,6 +23,7 @@ from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import certificate_evaluations, requested_certificate
 from probes.threat import threat_named
+from probes.two_classes import by_margin
 from probes.verdict import decide, meaning
 
 
@@ -74,6 +75,8 @@ def probe(
     clean = _image(image)
     logits = _clean_logits(classifier, clean, budget)
     request.check_model(classes=logits.shape[1], values=clean.size)
+    if logits.shape[1] == 2:
+        classifier, request = by_margin(classifier, request)
     goal = _goal(request, logits)
     rivals = goal.rivals(logits[0])
     findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)

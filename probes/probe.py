@@ -114,6 +114,7 @@ def probe(
                 if eps > 0 and eps not in noise
             ]
             noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
+            checks = evidence.reopened(ladder, checks, verdict_eps=verdict_eps)
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
         attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(),

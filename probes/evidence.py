@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from probes.arrays import Array
+from probes.ball import TOLERANCE
 from probes.classifier import Gradient
 from probes.controls import huge_eps_flips, larger_budget_agrees, longer_run, query_margin, single_step_margin
+from probes.findings import Findings
 from probes.goal import spread
 from probes.ladder import Climb, Ladder
 from probes.losses import Loss
@@ -57,8 +59,7 @@ def gather(
     if ladder.budget.stop():
         return [_gradient_not_zero(ladder, verdict_eps), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
-    held = bracket(ladder, ladder.findings).held or 0.0
-    eps = held if ladder.findings.flipped(verdict_eps) else verdict_eps
+    eps = _looked_at(ladder, verdict_eps)
     checks: list[Check | None] = [_gradient_not_zero(ladder, eps)]
     attacked = eps in ladder.completed
     if attacked:
@@ -70,7 +71,7 @@ def gather(
             checks.append(larger_budget_agrees(ladder, eps, steps=request.steps))
     checks.append(huge_eps_flips(ladder, steps=request.steps, largest_eps=searched))
     if not ladder.budget.stop():
-        checks += _served_answers(ladder, clean_logits, gradient)
+        checks += _served_answers(ladder, clean_logits, gradient, verdict_eps=verdict_eps)
     if attacked:
         # Late, because all checks before it look at more points.
         checks.append(_undecided(ladder, eps))
@@ -78,7 +79,21 @@ def gather(
     return [check for check in checks if check is not None]
 
 
-def _served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> list[Check]:
+def reopened(ladder: Ladder, checks: Sequence[Check], *, verdict_eps: float) -> list[Check]:
+    """The same checks once a search has gone on: it may have come across answers that are not decided."""
+    decided = _undecided(ladder, _looked_at(ladder, verdict_eps))
+    return [decided if check.check == decided.check else check for check in checks]
+
+
+def _looked_at(ladder: Ladder, verdict_eps: float) -> float:
+    """The eps that the checks of the attack are about."""
+    held = bracket(ladder, ladder.findings).held or 0.0
+    return held if ladder.findings.flipped(verdict_eps) else verdict_eps
+
+
+def _served_answers(
+    ladder: Ladder, clean_logits: Array, gradient: Gradient, *, verdict_eps: float
+) -> list[Check]:
     """The classifier answers the same twice, and its gradient graph computes the same network."""
     findings = ladder.findings
     # Neither sees more than rounding where all logits are shifted, which changes no answer.
@@ -96,17 +111,24 @@ def _served_answers(ladder: Ladder, clean_logits: Array, gradient: Gradient) -> 
             passed=bool(np.all(apart <= _GRAPHS_AGREE * span + rounded)),
             detail=f"logits of the gradient graph differ by up to {np.max(apart):.2g} from the served ones",
         ),
-        Check(
-            check="served_classifier_confirms",
-            passed=findings.unconfirmed == 0,
-            detail=f"{findings.unconfirmed} of the attack's examples were not confirmed by the served model",
-        ),
+        _confirmed(findings, verdict_eps),
         Check(
             check="logits_finite",
             passed=findings.not_finite == 0,
             detail=f"{findings.not_finite} points had logits that are not finite",
         ),
     ]
+
+
+def _confirmed(findings: Findings, verdict_eps: float) -> Check:
+    """No example that the attack claims within the ball of the verdict is denied by the served model. Once
+    that is flipped all claims count."""
+    reach = np.inf if findings.flipped(verdict_eps) else verdict_eps + TOLERANCE
+    denied = sum(eps <= reach for eps in findings.unconfirmed)
+    detail = f"{denied} of the attack's examples were not confirmed by the served model"
+    if beyond := len(findings.unconfirmed) - denied:
+        detail += f"; beyond eps {verdict_eps:.4g}, {beyond}"
+    return Check(check="served_classifier_confirms", passed=denied == 0, detail=detail)
 
 
 def _gradient_not_zero(ladder: Ladder, eps: float) -> Check:
@@ -174,12 +196,13 @@ def _attack_worked(
 
 def _undecided(ladder: Ladder, eps: float) -> Check:
     """No point inside the ball had another class only by what rounding can do."""
-    findings = ladder.findings
-    other = findings.goal.reached_by(findings.worst(eps).prediction.index)
-    detail = "the worst point inside the ball is not given the class that would flip"
-    if other:
-        detail = "the worst point inside the ball reaches the goal by less than logits are rounded by"
-    return Check(check="answers_are_decided", passed=not other or findings.flipped(eps), detail=detail)
+    undecided = ladder.findings.undecided(eps)
+    detail = "no point inside the ball is given the class that would flip by less than logits are rounded by"
+    if undecided:
+        detail = (
+            "a point inside the ball is given the class that would flip, by less than logits are rounded by"
+        )
+    return Check(check="answers_are_decided", passed=not undecided, detail=detail)
 
 
 def _flips_persist(ladder: Ladder) -> Check:

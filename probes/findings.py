@@ -79,10 +79,12 @@ class Findings:
         self.goal = goal
         self.norm: Norm = norm
         self.seen: list[Seen] = []
-        self.unconfirmed = 0
+        self.unconfirmed: list[float] = []
+        """Where an attack claimed an example and the served classifier saw none, by distance."""
         self.not_finite = 0
         self._smallest: Example | None = None
         self._smallest_eight_bit: Example | None = None
+        self._nearest_undecided = math.inf
         self._classifier = classifier
         self._budget = budget
 
@@ -106,16 +108,17 @@ class Findings:
 
         Args:
             radii: float64[M].
-            claimed: an attack says that all of these reach the goal, so those that do not are counted against
-                it.
+            claimed: an attack says that all of these reach the goal, so those that do not are remembered
+                against it.
 
         Returns:
             The answers on floats.
         """
         points = inside(points, self.clean, radii, self.norm)
-        judged = self._record(points, distances(points, self.clean, self.norm), eight_bit=False)
+        sizes = distances(points, self.clean, self.norm)
+        judged = self._record(points, sizes, eight_bit=False)
         if claimed:
-            self.unconfirmed += int(np.sum(~judged.reached))
+            self.unconfirmed += sizes[~judged.reached].tolist()
         rounded = [
             levels
             for point, radius in zip(points[judged.reached], radii[judged.reached], strict=True)
@@ -162,6 +165,11 @@ class Findings:
         example = self.smallest(eight_bit=eight_bit)
         return example is not None and example.eps <= eps + TOLERANCE
 
+    def undecided(self, eps: float) -> bool:
+        """Whether no example lies within `eps`, but a point that is given a class which would flip, by no
+        more than rounding."""
+        return not self.flipped(eps) and self._nearest_undecided <= eps + TOLERANCE
+
     def worst(self, eps: float) -> Seen:
         """The point within `eps` that is nearest to the goal."""
         within = (seen for seen in self.seen if seen.eps <= eps + TOLERANCE)
@@ -176,6 +184,8 @@ class Findings:
             self.seen.append(Seen(size, prediction, float(margins[row]), bool(reached[row])))
             if reached[row]:
                 self._keep(Example(points[row].copy(), size, prediction, eight_bit))
+            elif self.goal.reached_by(prediction.index):
+                self._nearest_undecided = min(self._nearest_undecided, size)
         return Judged(reached, margins, logits)
 
     def _keep(self, example: Example) -> None:

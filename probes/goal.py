@@ -23,7 +23,8 @@ from the gradient's, agrees."""
 ROUNDING = 2.0**-22
 """Two units in the last place of float32."""
 _LIKELY = 6
-"""Classes among which the spread is measured, of at most half of all and one more."""
+"""The spread is measured among this many of the likeliest classes; where half of all classes and one more are
+fewer, among those."""
 
 
 class Assessment(NamedTuple):
@@ -43,17 +44,16 @@ def spread(logits: Array) -> Array:
     Not the range of all: a class that is ruled out by a logit of -65504, as masks are written, decides
     nothing, and must not make everything else look small.
     """
-    xp, classes = namespace(logits), logits.shape[1]
-    ordered = xp.sort(logits, axis=1)
-    return ordered[:, -1] - ordered[:, -min(_LIKELY, classes // 2 + 1)]
+    return _spread(namespace(logits).sort(logits, axis=1))
 
 
 def decisive(logits: Array, *, lead: float) -> Array:
     """By how much a goal must be won, float32[N]: `lead` times the spread of the logits [N, K], which does
     not change when all of them are shifted, and the rounding of the two largest, which does."""
     xp = namespace(logits)
-    largest = xp.max(abs(xp.sort(logits, axis=1)[:, -2:]), axis=1)
-    return lead * spread(logits) + ROUNDING * largest
+    ordered = xp.sort(logits, axis=1)
+    largest = xp.max(abs(ordered[:, -2:]), axis=1)
+    return lead * _spread(ordered) + ROUNDING * largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,11 @@ class Goal:
     def targets(self, like: Array) -> Array:
         """int64[N]: the target once per sample of `like`, -1 without one."""
         return _classes(like, UNTARGETED if self.target is None else self.target)
+
+
+def _spread(ordered: Array) -> Array:
+    """Of logits [N, K] in ascending order."""
+    return ordered[:, -1] - ordered[:, -min(_LIKELY, ordered.shape[1] // 2 + 1)]
 
 
 def _classes(like: Array, index: int) -> Array:

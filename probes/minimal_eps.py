@@ -37,10 +37,12 @@ class Bracket(NamedTuple):
 
 
 def bracket(ladder: Ladder, findings: Findings) -> Bracket:
-    """What is known so far. The clean image alone makes `held` 0, unless it reaches the goal itself."""
+    """What is known so far. The clean image alone makes `held` 0, unless it reaches the goal itself; a ball
+    where rounding decides does not hold."""
     example = findings.smallest()
     flipped = None if example is None else example.eps
-    held = [eps for eps in (0.0, *ladder.tested()) if flipped is None or eps < flipped]
+    vain = [eps for eps in ladder.tested() if not findings.undecided(eps)]
+    held = [eps for eps in (0.0, *vain) if flipped is None or eps < flipped]
     return Bracket(max(held, default=None), flipped)
 
 

@@ -23,6 +23,7 @@ from probes.report import Check, MinimalEps, ProbeReport, Spent
 from probes.request import LOSSES, ProbeError, ProbeRequest
 from probes.smoothing import certificate_evaluations, requested_certificate
 from probes.threat import threat_named
+from probes.two_classes import by_margin
 from probes.verdict import decide, meaning
 
 
@@ -74,6 +75,8 @@ def probe(
     clean = _image(image)
     logits = _clean_logits(classifier, clean, budget)
     request.check_model(classes=logits.shape[1], values=clean.size)
+    if logits.shape[1] == 2:
+        classifier, request = by_margin(classifier, request)
     goal = _goal(request, logits)
     rivals = goal.rivals(logits[0])
     findings = Findings(classifier, clean, goal=goal, norm=request.norm, budget=budget)
@@ -111,6 +114,7 @@ def probe(
                 if eps > 0 and eps not in noise
             ]
             noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
+            checks = evidence.reopened(ladder, checks, verdict_eps=verdict_eps)
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
         attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(),

@@ -38,7 +38,8 @@ Encode: TypeAlias = Callable[[Array], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """What is known about one ball. All fields but eps are None where it was not attacked.
+    """What is known about one ball. All fields but eps are None where it was not attacked; `flipped` and
+    `flipped_8bit` also where a point inside is given a class that would flip by rounding alone.
 
     `margin` is the smallest logit margin seen inside the ball (negative: the goal is reached), `noise_margin`
     the smallest one under uniform noise of this size. `prediction` is the answer for the point of that
@@ -117,7 +118,8 @@ class Images:
 class ProbeReport:
     """The answer to a probe.
 
-    `classes`, nearest first, and `certificate` are None if they were not asked for.
+    `classes`, nearest first, and `certificate` are None if they were not asked for; `classes` also where
+    nothing was attacked.
     """
 
     prediction: Prediction

@@ -77,7 +77,7 @@ class ProbeRequest:
         steps: steps of each run of the attack: PGD, in l1 Auto-PGD.
         restarts: its runs at each eps.
         loss: what the attack climbs; "auto" takes, over the restarts, the margin, the cross-entropy, and then
-            the margin towards each of the likeliest other classes in turn.
+            the margin towards each of the likeliest other classes in turn. Of two classes always the margin.
         label: index of the class to be lost; the predicted one without it.
         target: index of the class to be reached; any other than the label without it.
         every_class: whether to look for the nearest image of each other class as well. Not with `target`.

@@ -14,6 +14,7 @@ import numpy as np
 from probes.arrays import Array, finite_or_zero, per_sample
 from probes.attacks.noise import noisy
 from probes.classifier import Gradient
+from probes.findings import batch_rows
 from probes.ladder import Ladder
 from probes.losses import Loss, loss_and_cotangent
 from probes.random import normal
@@ -65,9 +66,10 @@ def gradient_is_the_slope(ladder: Ladder, eps: float, *, clean: Gradient, loss: 
     behind = np.clip(tangents.points[:, None] - moves, 0.0, 1.0)
     shape = tangents.points.shape[1:]
     ends = np.stack([ahead, behind]).reshape(-1, *shape)
-    # Part of the ball, so what they reach counts like anything else.
-    logits = ladder.findings.judge(ends, np.full((len(ends),), eps)).logits.astype(np.float64)
-    logits = logits.reshape(2, *moves.shape[:2], -1)
+    answers = _answers(ladder, ends, eps)
+    if answers is None:
+        return None
+    logits = answers.astype(np.float64).reshape(2, *moves.shape[:2], -1)
     apart = ahead.astype(np.float64) - behind
     promised = np.einsum("pdchw,pchw->pd", apart, tangents.gradients.astype(np.float64))
     found = np.einsum("pdk,pk->pd", logits[0] - logits[1], tangents.cotangents)
@@ -78,6 +80,19 @@ def gradient_is_the_slope(ladder: Ladder, eps: float, *, clean: Gradient, loss: 
     largest = np.max(np.abs(logits), axis=(0, 2))
     rounded = _ROUNDED * float(np.max(np.sum(largest * shares / weight, axis=1)))
     return _check(promised / weight, found / weight, rounded)
+
+
+def _answers(ladder: Ladder, points: Array, eps: float) -> Array | None:
+    """Logits [M, K] of points inside the ball of `eps`, batch by batch; None where time ran out. What they
+    reach counts like anything else."""
+    rows = batch_rows(ladder.findings.clean)
+    parts: list[Array] = []
+    for first in range(0, len(points), rows):
+        if ladder.budget.stop():
+            return None
+        batch = points[first : first + rows]
+        parts.append(ladder.findings.judge(batch, np.full((len(batch),), eps)).logits)
+    return np.concatenate(parts)
 
 
 def promised_rise(ladder: Ladder, eps: float, gradient: Gradient) -> float:

@@ -21,20 +21,24 @@ def radii(ladder: Ladder, request: ProbeRequest, *, verdict_eps: float) -> list[
 
 
 def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> CurvePoint:
-    """What is known about the ball of radius `eps`: label, probability and margin are its worst point's."""
+    """What is known about the ball of radius `eps`: label, probability and margin are its worst point's.
+
+    Whether it flips is not known where it was not attacked, nor where rounding decides.
+    """
     findings = ladder.findings
     flipped = findings.flipped(eps)
     if not flipped and eps > 0 and not ladder.attacked_in_vain(eps):
         return CurvePoint(
             eps=eps, flipped=None, flipped_8bit=None, prediction=None, margin=None, noise_margin=noise_margin
         )
+    undecided = findings.undecided(eps)
     flipped_8bit: bool | None = findings.flipped(eps, eight_bit=True)
-    if not flipped_8bit and flipped and not ladder.attacked_on_the_grid(eps):
+    if undecided or (not flipped_8bit and flipped and not ladder.attacked_on_the_grid(eps)):
         flipped_8bit = None
     worst = findings.worst(eps)
     return CurvePoint(
         eps=eps,
-        flipped=flipped,
+        flipped=None if undecided else flipped,
         flipped_8bit=flipped_8bit,
         prediction=worst.prediction,
         margin=worst.margin,

@@ -31,7 +31,7 @@ export function marginChart(outcomes) {
 /** The same numbers as a table. */
 export function curveTable(outcome) {
   const { norm } = outcome.report.threat;
-  const yes = (value) => (value === null ? "not tried" : value ? "yes" : "no");
+  const yes = (value) => (value === null ? "not known" : value ? "yes" : "no");
   return table(
     `${outcome.model.name}: what was seen within each size`,
     [

@@ -48,6 +48,9 @@ def check_consistency(model: Classifier, image: Array, report: ProbeReport) -> N
         assert higher.margin <= lower.margin
     for point in known:
         assert point.flipped == (flipped is not None and flipped <= point.eps + 1e-9)
+        assert point.margin <= 0 if point.flipped else point.margin >= 0
+    if report.verdict == "held":
+        assert held is not None and held >= report.eps
     json.dumps(report.to_dict(), allow_nan=False)
 
 

@@ -145,3 +145,18 @@ def test_what_was_found_when_it_was_cancelled_is_kept(evaluations: int) -> None:
     report = probe(model, grey(), request, trained_eps=None, budget=budget)
     assert budget.exhausted and report.minimal_eps.flipped is not None
     assert any(one.flipped is not None for one in report.classes or ())
+
+
+@pytest.mark.parametrize("question", [{"label": 0}, {"eps": (0.0,)}], ids=str)
+def test_classes_that_nothing_was_looked_for_of_are_not_listed_as_not_found(question: dict[str, Any]) -> None:
+    model = many_class()
+    assert int(np.argmax(model.logits(grey()[None])[0])) != 0
+    report = ask(model, **question)
+    assert report.classes is None and report.to_dict()["classes"] is None
+    assert "nothing was attacked" in report.meaning and report.budget.gradient_evaluations == 0
+
+
+def test_classes_that_there_was_no_time_for_are_not_listed_as_not_found() -> None:
+    request, budget = ProbeRequest(every_class=True), Budget(cancelled=lambda: True)
+    report = probe(many_class(), grey(), request, trained_eps=None, budget=budget)
+    assert report.classes is None and report.budget.exhausted

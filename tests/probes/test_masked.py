@@ -13,7 +13,7 @@ from probes.classifier import Classifier, Gradient
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeRequest
-from tests.probes.models import Linear, Quantised, Randomised, Scaled, grey, two_class
+from tests.probes.models import Linear, Quantised, Randomised, Scaled, grey, many_class, two_class
 
 QUESTIONS: list[dict[str, Any]] = [
     {"eps": (2 / 255,)},
@@ -40,7 +40,7 @@ def failed(report: ProbeReport) -> set[str]:
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
 @pytest.mark.parametrize(
     "model",
-    [Scaled(two_class(), 1e4), Quantised(two_class()), Randomised(two_class())],
+    [Scaled(many_class(classes=3), 1e4), Quantised(two_class()), Randomised(two_class())],
     ids=lambda m: type(m).__name__,
 )
 def test_a_masked_model_never_holds(model: Classifier, question: dict[str, Any]) -> None:
@@ -51,11 +51,11 @@ def test_a_masked_model_never_holds(model: Classifier, question: dict[str, Any])
 
 
 def test_the_margin_loss_flips_a_saturated_model_that_cross_entropy_cannot() -> None:
-    model = Scaled(two_class(), 1e4)
-    blind = ask(model, eps=(8 / 255,), loss="cross-entropy")
+    model = Scaled(many_class(classes=3), 1e4)
+    blind = ask(model, eps=(12 / 255,), loss="cross-entropy")
     # The first search climbs the margin whatever the loss, and what it finds counts.
     assert blind.verdict == "flipped" and "huge_eps_flips" in failed(blind)
-    seeing = ask(model, eps=(8 / 255,), loss="margin")
+    seeing = ask(model, eps=(12 / 255,), loss="margin")
     assert seeing.verdict == "flipped" and not failed(seeing)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 _SMOOTHING = 0.2
+_MOST_TIMES = 4.0
+"""A batch that takes longer was more likely kept off the processor, and counts as so many times the pace: one
+does not make a model slow, some in a row do."""
 
 
 class Pace:
@@ -18,7 +21,9 @@ class Pace:
     def note(self, images: int, seconds: float) -> None:
         """A batch of so many images (1 or more) has taken so long."""
         latest, known = seconds / images, self.seconds_per_image
-        self.seconds_per_image = latest if known is None else known + _SMOOTHING * (latest - known)
+        if known is not None:
+            latest = known + _SMOOTHING * (min(latest, _MOST_TIMES * known) - known)
+        self.seconds_per_image = latest
 
     def forget(self) -> None:
         """A batch has failed: how long the next one takes is not known."""

@@ -175,6 +175,16 @@ def test_the_pace_follows_what_is_noted() -> None:
     assert pace.seconds_per_image == pytest.approx(0.3)
 
 
+def test_one_batch_that_was_kept_off_the_processor_makes_no_model_slow(model: Model) -> None:
+    quick = _job(model, quick=True)
+    model.pace.seconds_per_image = LONGEST_S / 4
+    model.pace.note(1, 100 * LONGEST_S)
+    assert BatchLoop.takes(quick)
+    for _ in range(5):
+        model.pace.note(1, 100 * LONGEST_S)
+    assert not BatchLoop.takes(quick)
+
+
 @pytest.mark.parametrize("error", [EngineError("out of memory"), ValueError("a mistake")])
 def test_a_model_that_failed_is_not_known_to_be_quick(model: Model, error: Exception) -> None:
     class Failing:

@@ -41,7 +41,7 @@ SEARCHES = (
     Search(norm="l1", images=100),
     Search(norm="linf", targeted=True, images=100),
     Search(norm="linf", model=STANDARD, images=100),
-    Search(norm="l2", model=STANDARD, images=100),
+    Search(norm="l2", model=STANDARD, images=50),
 )
 
 

@@ -32,7 +32,7 @@ class Comparison:
     refuted: int
     """Images of which foolbox found an example no further away than our `held`, as torch says."""
     refuted_served: int
-    """Those among them of which the engine that serves says so too, of the same example or another one."""
+    """The same as the engine that serves says."""
     found: int
     """Images for which our search reports an example."""
     confirmed: int
@@ -94,8 +94,8 @@ def compare(ours: Journal, theirs: Journal) -> Comparison:
         ours=median(mine),
         theirs=median(best),
         ratios=tuple(sorted(_ratio(one, other) for one, other in either)),
-        refuted=sum(_refutes(size, row) for size, (row, _) in zip(best, pairs, strict=True)),
-        refuted_served=sum(_refutes(_served(row), own) for own, row in pairs),
+        refuted=sum(_refutes(row["found"], own) for own, row in pairs),
+        refuted_served=sum(_refutes(row["served"], own) for own, row in pairs),
         found=len(found),
         confirmed=sum(_reported(row) for row in found),
         gradients=fmean(row["gradient_evaluations"] for row, _ in pairs),
@@ -112,13 +112,8 @@ def evaluations(row: Row) -> float:
     return float(row["gradient_evaluations"] + FORWARD * row["forward_evaluations"])
 
 
-def _refutes(size: float, row: Row) -> bool:
-    return row["held"] is not None and size <= row["held"]
-
-
-def _served(row: Row) -> float:
-    """The distance of foolbox's nearest example that the engine that serves confirms."""
-    return _nearest(size for name, size in row["found"].items() if row["served"][name])
+def _refutes(sizes: Row, ours: Row) -> bool:
+    return ours["held"] is not None and _nearest(sizes.values()) <= ours["held"]
 
 
 def _ratio(ours: float, theirs: float) -> float:

@@ -10,19 +10,18 @@ from statistics import fmean
 import torch
 
 from benchmarks.agreement.attack_code import PROBES, code_digests
-from benchmarks.agreement.journal import Journal, JournalError, Row, continue_journal, read_journal
+from benchmarks.agreement.journal import Journal, JournalError, continue_journal, read_journal
 from benchmarks.agreement.layout import Search, our_smallest_file, their_smallest_file
-from benchmarks.agreement.minimum_norm import minimum_norm_attacks
-from benchmarks.agreement.own_search import Aim, search_smallest
+from benchmarks.agreement.own_search import search_smallest
 from benchmarks.agreement.ratios import MULTIPLE, evaluations
-from benchmarks.agreement.subject import SEED, Subject, to_numpy
-from probes.threat import threat_named
+from benchmarks.agreement.subject import SEED, Subject
+from benchmarks.agreement.their_search import search_with_foolbox
 
 _BATCH = 50
-_SPARE = 1.05
+_SPARE = 1.02
 """More than the multiple that is needed, because the mean is another one when more images go on."""
 _OUR_CODE = (PROBES, "benchmarks/agreement/own_search.py")
-_THEIR_CODE = ("benchmarks/agreement/minimum_norm.py",)
+_THEIR_CODE = ("benchmarks/agreement/minimum_norm.py", "benchmarks/agreement/their_search.py")
 
 
 def measure_smallest(
@@ -80,32 +79,8 @@ def _measure_foolbox(
     journal = continue_journal(path, settings)
     while len(journal.rows) < images:
         batch = mine.rows[len(journal.rows) : images][:_BATCH]
-        journal.append(_foolbox_batch(subject, batch, search, given, seed=SEED + len(journal.rows)))
+        journal.append(
+            search_with_foolbox(subject, batch, search, evaluations=given, seed=SEED + len(journal.rows))
+        )
         print(f"smallest eps, {search.name}, foolbox: {len(journal.rows)} of {images} images", flush=True)
     return journal
-
-
-def _foolbox_batch(subject: Subject, ours: list[Row], search: Search, given: int, *, seed: int) -> list[Row]:
-    """Foolbox's results for the images of our rows, with the same labels and targets."""
-    places, labels = (torch.tensor([row[name] for row in ours]) for name in ("image", "label"))
-    pixels, _ = subject.images.batch(places, torch.device("cpu"))
-    targets = torch.tensor([row["target"] for row in ours]) if search.targeted else None
-    aim = Aim(label=labels, target=targets)
-    rows: list[Row] = [
-        {"image": place, "found": {}, "served": {}, "evaluations": {}} for place in places.tolist()
-    ]
-    attacks = minimum_norm_attacks(
-        subject.network, norm=search.norm, evaluations=given, targeted=search.targeted
-    )
-    for name, attack in attacks.items():
-        torch.manual_seed(seed)
-        images, taken = attack(pixels, labels if targets is None else targets)
-        sizes = threat_named(search.norm).size(images - pixels).tolist()
-        confirmed = aim.reached(subject.answers(images)).tolist()
-        answers = torch.from_numpy(subject.engine.logits(to_numpy(images)).argmax(axis=1))
-        served = aim.reached(answers).tolist()
-        for row, size, in_torch, on_engine in zip(rows, sizes, confirmed, served, strict=True):
-            row["found"][name] = size if in_torch else None
-            row["served"][name] = in_torch and on_engine
-            row["evaluations"][name] = taken / len(ours)
-    return rows

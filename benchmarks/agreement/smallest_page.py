@@ -30,7 +30,8 @@ _TAIL = f"""\
 **The tail.** Ours over foolbox's best, image by image: what 5%, 25%, 75% and 95% of the images are not above,
 the largest, and the share of images above {LARGEST:g}; where only foolbox found an example, the ratio is
 infinite. *`held` refuted*: foolbox found an example no further away than the eps that the probe says it
-attacked in vain, by torch's answer, and by that of the engine that serves."""
+attacked in vain, as torch answers, and as the engine that serves does, which is also asked about points up to
+0.1% further away, since foolbox's examples may lie within rounding of the boundary."""
 _COST = """\
 **What it took**: evaluations for an image, in the mean. *Confirmed*: of the nearest examples that our reports
 name, those that are examples for torch as well; for the others the nearest one that is counts."""
@@ -40,7 +41,7 @@ _AIM_HEADINGS = (
 )
 _TAIL_HEADINGS = (
     *("model", "search", "5%", "25%", "75%", "95%", "largest", f"above {LARGEST:g}"),
-    *("`held` refuted", "by the engine too"),
+    *("`held` refuted, torch", "`held` refuted, engine"),
 )
 _COST_HEADINGS = (
     *("model", "search", "our gradients", "our forward passes", "confirmed", "foolbox's, in gradients"),

@@ -65,13 +65,13 @@ def _probes(subject: Subject, test: TestImages, samples: Tensor, clean: Tensor) 
 _ATTACKS: dict[Arm, _Attack] = {
     "autoattack": _Attack(
         run=_autoattack,
-        batch=50,
+        batch=100,
         settings={"libraries": {name: version(name) for name in ("torch", "pyautoattack")}},
         code=("training/evaluation/autoattack.py",),
     ),
     "ensemble": _Attack(
         run=_ensemble,
-        batch=50,
+        batch=100,
         settings={"pgd_steps": PGD_STEPS, "pgd_restarts": PGD_RESTARTS, "apgd_steps": APGD_STEPS},
         code=(PROBES, "benchmarks/agreement/ensemble.py", "training/evaluation/attacks.py"),
     ),

@@ -94,7 +94,7 @@ def _searches(
         {
             "image": place,
             "found": {"A": size, "B": 9.0},
-            "served": {"A": place == 0, "B": True},
+            "served": {"A": size if place == 0 else None, "B": 9.0},
             "evaluations": {"A": budget, "B": 4000.0},
         }
         for place, size in enumerate(best)
@@ -223,6 +223,19 @@ def test_results_of_two_models_make_no_page(tmp_path: Path, key: str) -> None:
     (tmp_path / "agreement.md").unlink()
     _write(clead / "pgd-l2.jsonl", {"model": "a", "images": "a", key: "b"}, [{"image": 0}])
     with pytest.raises(JournalError, match=f"another {key}"):
+        write_page(tmp_path, tmp_path)
+    assert not (tmp_path / "agreement.md").exists()
+
+
+def test_results_of_two_versions_of_the_attacks_make_no_page(tmp_path: Path) -> None:
+    row: dict[str, object] = {"image": 0, "clean": True, "last": False}
+    _write(tmp_path / "clead-cifar10" / "strongest-probe.jsonl", {"code": {"probes": "a" * 64}}, [row])
+    ours, theirs = _searches([(1.0, 1.0)], [2.0])
+    _write(
+        tmp_path / "standard-cifar10" / "smallest-l2-ours.jsonl", {"code": {"probes": "b" * 64}}, ours.rows
+    )
+    _write(tmp_path / "standard-cifar10" / "smallest-l2-foolbox.jsonl", {"code": {"x.py": "c"}}, theirs.rows)
+    with pytest.raises(JournalError, match="different versions of our attacks"):
         write_page(tmp_path, tmp_path)
     assert not (tmp_path / "agreement.md").exists()
 

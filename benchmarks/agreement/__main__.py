@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
+from benchmarks.agreement.attack_code import REPOSITORY
 from benchmarks.agreement.journal import JournalError
-from benchmarks.agreement.layout import ARMS, NORMS, SMALLEST_NORMS
-from benchmarks.agreement.page import write_page
+from benchmarks.agreement.layout import ARMS, CLEAD, NORMS, SEARCHES
+from benchmarks.agreement.page import outdated, write_page
 from benchmarks.agreement.pgd import measure_pgd
 from benchmarks.agreement.smallest import measure_smallest
 from benchmarks.agreement.strongest import measure_strongest
@@ -19,8 +22,10 @@ from benchmarks.agreement.subject import Subject, open_subject
 from export.bundle import resolve_bundle
 from training.data.images import DataError
 
-REPOSITORY = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results")
+PARTS = ("pgd", "smallest", "strongest")
+Measurement: TypeAlias = tuple[str, Callable[[Subject, Path], object]]
+"""A model, and what to do with it and the folder of its results."""
 
 
 def main() -> int:
@@ -44,37 +49,35 @@ def main() -> int:
     except (DataError, JournalError) as error:
         print(f"clead: {error}", file=sys.stderr)
         return 1
+    for path, places in outdated(RESULTS).items():
+        print(f"clead: {path} was measured before {', '.join(places)} changed", file=sys.stderr)
     return 0
 
 
 def _measure(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
-    bundle = resolve_bundle(REPOSITORY / "models", "clead-cifar10")
-    subject = open_subject(bundle, arguments.data_dir, threads=arguments.threads)
+
+    @cache
+    def subject(model: str) -> Subject:
+        bundle = resolve_bundle(REPOSITORY / "models", model)
+        return open_subject(bundle, arguments.data_dir, threads=arguments.threads)
+
     for part in arguments.part or PARTS:
-        PARTS[part](subject, arguments.images)
+        for model, measure in _measurements(part, arguments.images):
+            measure(subject(model), RESULTS / model)
 
 
-def _pgd(subject: Subject, images: int | None) -> None:
-    for norm in NORMS:
-        measure_pgd(subject, RESULTS, norm=norm, images=images or 1000)
+def _measurements(part: str, images: int | None) -> Iterator[Measurement]:
+    if part == "pgd":
+        for norm in NORMS:
+            yield CLEAD, partial(measure_pgd, norm=norm, images=images or 1000)
+    if part == "smallest":
+        for search in SEARCHES:
+            yield search.model, partial(measure_smallest, search=search, images=images or search.images)
+    if part == "strongest":
+        for arm in ARMS:
+            yield CLEAD, partial(measure_strongest, arm=arm, images=images or 500)
 
-
-def _smallest(subject: Subject, images: int | None) -> None:
-    for norm in SMALLEST_NORMS:
-        measure_smallest(subject, RESULTS, norm=norm, images=images or 200)
-
-
-def _strongest(subject: Subject, images: int | None) -> None:
-    for arm in ARMS:
-        measure_strongest(subject, RESULTS, arm=arm, images=images or 500)
-
-
-PARTS: dict[str, Callable[[Subject, int | None], None]] = {
-    "pgd": _pgd,
-    "smallest": _smallest,
-    "strongest": _strongest,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

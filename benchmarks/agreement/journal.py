@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement.attack_code import PROBES
+
 Row = dict[str, Any]
 
 
@@ -39,16 +41,20 @@ def continue_journal(path: Path, settings: Mapping[str, Any]) -> Journal:
     """The journal at `path`, made where there is none.
 
     Raises:
-        JournalError: it holds results of other settings, or is no journal.
+        JournalError: it holds results of other settings or of other code, or is no journal.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
     journal = read_journal(path)
     wanted = json.loads(json.dumps(settings))
-    different = sorted(
-        key for key in wanted.keys() | journal.settings.keys() if wanted.get(key) != journal.settings.get(key)
-    )
+    different = _different(wanted, journal.settings)
+    if "code" in different:
+        places = ", ".join(_different(wanted.get("code", {}), journal.settings.get("code", {})))
+        raise JournalError(
+            f"{path} was measured with other code than today's: since then {places} changed; move it away to "
+            "measure anew"
+        )
     if different:
         key = different[0]
         raise JournalError(
@@ -72,6 +78,22 @@ def check_together(journals: Sequence[Journal]) -> None:
             raise JournalError(f"{names} are not about the same images: measure them anew together")
 
 
+def check_same_attacks(journals: Sequence[Journal]) -> str | None:
+    """The digest of the code of our attacks, None where none of the results depends on it.
+
+    Raises:
+        JournalError: some results were measured with other attacks than others.
+    """
+    measured: dict[str, list[str]] = {}
+    for journal in journals:
+        if PROBES in (code := journal.settings.get("code", {})):
+            measured.setdefault(code[PROBES], []).append(str(journal.path))
+    if len(measured) > 1:
+        names = "; ".join(f"{digest[:8]}: {', '.join(paths)}" for digest, paths in measured.items())
+        raise JournalError(f"results are of different versions of our attacks ({names}): measure them anew")
+    return next(iter(measured), None)
+
+
 def read_journal(path: Path) -> Journal:
     """The journal at `path`, without a last row that was cut off.
 
@@ -83,6 +105,22 @@ def read_journal(path: Path) -> Journal:
     except (OSError, ValueError) as error:
         raise JournalError(f"{path} holds no results: {error}; move it away to measure anew") from error
     return Journal(path=path, settings=settings, rows=rows)
+
+
+def measured(path: Path) -> Journal | None:
+    """The journal at `path`; None where nothing has been measured.
+
+    Raises:
+        JournalError: it is no journal.
+    """
+    if not path.exists():
+        return None
+    journal = read_journal(path)
+    return journal if journal.rows else None
+
+
+def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def _whole_lines(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -43,7 +44,10 @@ def library_attacks(
 
 
 def _torchattacks(network: nn.Module, norm: Norm, eps: float, steps: int, step_size: float) -> Attack:
-    kind = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
+    kind = torchattacks.PGD
+    if norm == "l2":
+        # It cannot take gradients in another memory format than torch's default.
+        kind, network = torchattacks.PGDL2, copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     attack: Attack = kind(network, eps=eps, alpha=step_size, steps=steps, random_start=True)
     return attack
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.agreement.journal import Journal, Row, check_together, read_journal
-from benchmarks.agreement.layout import (
-    ARMS,
-    NORMS,
-    OURS,
-    SMALLEST_NORMS,
-    all_files,
-    our_smallest_file,
-    pgd_file,
-    strongest_file,
-    their_smallest_file,
-)
+from benchmarks.agreement.attack_code import changed_since
+from benchmarks.agreement.journal import Journal, Row, check_same_attacks, check_together, measured
+from benchmarks.agreement.layout import ARMS, CLEAD, MODELS, NORMS, OURS, all_files, pgd_file, strongest_file
 from benchmarks.agreement.paired import paired
-from benchmarks.agreement.ratios import Comparison, compare
+from benchmarks.agreement.smallest_page import smallest_section
+from benchmarks.markdown_table import yes_or_no
 from probes.threat import Norm
 
 
@@ -25,25 +17,36 @@ def write_page(results: Path, docs: Path) -> None:
     """Write `agreement.md` into `docs`.
 
     Raises:
-        JournalError: not all results are of one model and the same images.
+        JournalError: not all results are of the same attacks, or those of a model not of the same weights and
+            images.
     """
-    journals = [_journal(path) for path in all_files(results)]
-    check_together([journal for journal in journals if journal is not None])
-    sections = [_INTRODUCTION, _PGD, *(_pgd(results, norm) for norm in NORMS)]
-    sections += [
-        _SMALLEST,
-        *(_smallest(results, norm) for norm in SMALLEST_NORMS),
-        _STRONGEST,
-        _strongest(results),
-    ]
+    for model in MODELS:
+        check_together(_journals(results, model))
+    attacks = check_same_attacks([journal for model in MODELS for journal in _journals(results, model)])
+    sections = [_INTRODUCTION]
+    if attacks is not None:
+        sections.append(
+            f"Our attacks were those whose code has the digest `{attacks[:12]}`; with `--page` the\n"
+            "command says whether they still are."
+        )
+    sections += [_PGD, *(_pgd(results / CLEAD, norm) for norm in NORMS)]
+    sections += [*smallest_section(results), _STRONGEST, _strongest(results / CLEAD)]
     (docs / "agreement.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def outdated(results: Path) -> dict[Path, list[str]]:
+    """Files of results that were measured with other code than today's, and where it changed."""
+    journals = [journal for model in MODELS for journal in _journals(results, model)]
+    changed = {journal.path: changed_since(journal.settings.get("code", {})) for journal in journals}
+    return {path: places for path, places in changed.items() if places}
 
 
 _INTRODUCTION = """\
 # Agreement with independent implementations
 
-A weak attack makes a model look robust. So ours are compared with those of other libraries, on the bundled
-model and CIFAR-10's test images. This page is written by
+A weak attack makes a model look robust. So ours are compared with those of other libraries, on CIFAR-10's
+test images and the bundled model `clead-cifar10`. The smallest eps is compared on `standard-cifar10` too,
+which was not trained to withstand attacks. This page is written by
 
 ```sh
 .venv/test/bin/python -m benchmarks.agreement --data-dir DIR
@@ -64,19 +67,6 @@ return their last point. Images that are wrong when clean count as broken by all
 equally strong (McNemar, exact, one-sided). Ours is *not below* theirs beyond sampling error if it is at
 least 0.025. The uncertainty of a difference is its standard error."""
 
-_SMALLEST = """\
-## The smallest eps
-
-The smallest perturbation of float values that changes the model's own prediction: the search of a probe
-without `eps`, with its default budget, against foolbox. Each attack of foolbox gets ten times the mean
-number of evaluations that ours took (a forward pass counts as a third of a gradient), and for each image the
-best of them counts. Of ours, only examples count that torch takes for another class too, though the engine
-that serves found them.
-
-foolbox: FMN for l-inf, the better of FMN and DDN for l2, the better of FMN and the elastic net (EAD, its
-steps shared out among 9 searches) for l1, with their own settings otherwise. Its l2 FMN divides norms by
-themselves instead of eps by norms, so that it never projects and ends far away; here it projects."""
-
 _STRONGEST = """\
 ## The strongest settings
 
@@ -92,7 +82,7 @@ _MISSING = "Not measured yet."
 
 
 def _pgd(results: Path, norm: Norm) -> str:
-    journal = _journal(pgd_file(results, norm))
+    journal = measured(pgd_file(results, norm))
     if journal is None:
         return f"### PGD, {norm}\n\n{_MISSING}"
     rows, settings = journal.rows, journal.settings
@@ -117,80 +107,43 @@ def _pgd(results: Path, norm: Norm) -> str:
             lines.append(
                 f"| {ours} | {theirs} | {pair.ours_only} | {pair.theirs_only} "
                 f"| {100 * pair.difference:+.1f} ± {100 * pair.standard_error:.1f} | {pair.p:.2f} "
-                f"| {_yes(pair.not_below)} |"
+                f"| {yes_or_no(pair.not_below)} |"
             )
     return "\n".join(lines)
 
 
-def _smallest(results: Path, norm: Norm) -> str:
-    ours, theirs = _journal(our_smallest_file(results, norm)), _journal(their_smallest_file(results, norm))
-    if ours is None or theirs is None:
-        return f"### Smallest eps, {norm}\n\n{_MISSING}"
-    found = compare(ours, theirs)
-    quantiles = found.quantiles
-    lines = [
-        f"### Smallest eps, {norm}",
-        "",
-        _searches(found, theirs),
-        "",
-        "| median of ours | median of foolbox's best | ratio | at most 1.05 |",
-        "|---|---|---|---|",
-        f"| {found.ours:.5g} | {found.theirs:.5g} | {found.ratio:.3f} | {_yes(found.ratio <= 1.05)} |",
-        "",
-        "Ours over foolbox's best, image by image:",
-        "",
-        f"| {' | '.join(f'{share:.0%} of images below' for share in quantiles)} |",
-        "|---" * len(quantiles) + "|",
-        f"| {' | '.join(f'{value:.3f}' for value in quantiles.values())} |",
-    ]
-    return "\n".join(lines)
-
-
-def _searches(found: Comparison, theirs: Journal) -> str:
-    release = theirs.settings["libraries"]["foolbox"]
-    return (
-        f"{found.n} images. Ours took {found.gradients:.0f} gradients and {found.forwards:.0f} forward "
-        f"passes in the mean; each attack of foolbox {release} took {theirs.settings['steps']} gradients. "
-        f"Torch confirms {found.confirmed} of the {found.found} nearest examples of our reports; for the "
-        "others the nearest one that it does confirm counts."
-    )
-
-
 def _strongest(results: Path) -> str:
-    journals = {arm: _journal(strongest_file(results, arm)) for arm in ARMS}
-    measured = {arm: journal.rows for arm, journal in journals.items() if journal is not None}
-    if not measured:
+    journals = {arm: measured(strongest_file(results, arm)) for arm in ARMS}
+    attacked = {arm: journal.rows for arm, journal in journals.items() if journal is not None}
+    if not attacked:
         return _MISSING
-    count = min(len(rows) for rows in measured.values())
+    count = min(len(rows) for rows in attacked.values())
     lines = [f"The first {count} images.", "", "| attack | accuracy after it |", "|---|---|"]
-    lines.append(f"| none (clean) | {_share(next(iter(measured.values()))[:count], 'clean'):.1%} |")
-    for arm, rows in measured.items():
+    lines.append(f"| none (clean) | {_share(next(iter(attacked.values()))[:count], 'clean'):.1%} |")
+    for arm, rows in attacked.items():
         for name in [key for key in rows[0] if key not in {"image", "clean"}]:
             lines.append(f"| {arm}: {name} | {_share(rows[:count], name):.1%} |")
-    if "autoattack" in measured and len(measured) > 1:
+    if "autoattack" in attacked and len(attacked) > 1:
         lines += [
             "",
             "| ours | only ours breaks | only AutoAttack | accuracy less AutoAttack's, points | at most 1 |",
             "|---|---|---|---|---|",
         ]
-        theirs = [not _last(row) for row in measured.pop("autoattack")[:count]]
-        for arm, rows in measured.items():
+        theirs = [not _last(row) for row in attacked.pop("autoattack")[:count]]
+        for arm, rows in attacked.items():
             pair = paired([not _last(row) for row in rows[:count]], theirs)
             # Not -difference: that of 0 would print as -0.
             above = 0.0 - pair.difference
             lines.append(
                 f"| {arm} | {pair.ours_only} | {pair.theirs_only} | {100 * above:+.1f} ± "
-                f"{100 * pair.standard_error:.1f} | {_yes(above <= 0.01)} |"
+                f"{100 * pair.standard_error:.1f} | {yes_or_no(above <= 0.01)} |"
             )
     return "\n".join(lines)
 
 
-def _journal(path: Path) -> Journal | None:
-    """None where nothing has been measured."""
-    if not path.exists():
-        return None
-    journal = read_journal(path)
-    return journal if journal.rows else None
+def _journals(results: Path, model: str) -> list[Journal]:
+    found = (measured(path) for path in all_files(results / model, model))
+    return [journal for journal in found if journal is not None]
 
 
 def _share(rows: list[Row], name: str) -> float:
@@ -200,7 +153,3 @@ def _share(rows: list[Row], name: str) -> float:
 def _last(row: Row) -> bool:
     """Whether the image still stands after the last attack of its row."""
     return bool(list(row.values())[-1])
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "NO"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.agreement.attack_code import PROBES, code_digests
 from benchmarks.agreement.journal import Journal, Row, continue_journal
 from benchmarks.agreement.layout import OURS, pgd_file
 from benchmarks.agreement.libraries import LIBRARIES, Attack, library_attacks
@@ -21,6 +22,7 @@ from training.classifier import TorchClassifier
 _EPS: dict[Norm, float] = {"linf": 8 / 255, "l2": 0.5}
 _STEPS = 20
 _BATCH = 50
+_CODE = (PROBES, "benchmarks/agreement/pgd.py", "benchmarks/agreement/libraries.py")
 _ROUNDING = 1e-5
 """How far beyond eps float32 arithmetic may take an image."""
 
@@ -32,7 +34,7 @@ def measure_pgd(subject: Subject, results: Path, *, norm: Norm, images: int, ste
     judges the images that they return, within eps.
 
     Raises:
-        JournalError: the results that there are were measured with other settings.
+        JournalError: the results that there are were measured with other settings or other code.
     """
     eps = _EPS[norm]
     step_size = 2.5 * eps / steps
@@ -44,6 +46,7 @@ def measure_pgd(subject: Subject, results: Path, *, norm: Norm, images: int, ste
         "step_size": step_size,
         "seed": SEED,
         "libraries": {name: version(name) for name in ("torch", *LIBRARIES.values())},
+        "code": code_digests(*_CODE),
     }
     journal = continue_journal(pgd_file(results, norm), settings)
     others = library_attacks(

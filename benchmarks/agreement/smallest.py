@@ -1,4 +1,4 @@
-"""The smallest eps that flips: our search against foolbox's best attack with ten times the evaluations."""
+"""The smallest eps: our search against foolbox's best attack with ten times the evaluations."""
 
 from __future__ import annotations
 
@@ -7,139 +7,80 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from benchmarks.agreement.journal import Journal, Row, continue_journal, read_journal
-from benchmarks.agreement.layout import our_smallest_file, their_smallest_file
-from benchmarks.agreement.minimum_norm import minimum_norm_attacks
-from benchmarks.agreement.ratios import evaluations
-from benchmarks.agreement.subject import SEED, Subject, to_numpy
-from probes.arrays import Array
-from probes.budget import Budget
-from probes.classifier import Classifier, Gradient
-from probes.probe import probe
-from probes.request import ProbeRequest
-from probes.threat import Norm, threat_named
+from benchmarks.agreement.attack_code import PROBES, code_digests
+from benchmarks.agreement.journal import Journal, JournalError, continue_journal, read_journal
+from benchmarks.agreement.layout import Search, our_smallest_file, their_smallest_file
+from benchmarks.agreement.own_search import search_smallest
+from benchmarks.agreement.ratios import MULTIPLE, evaluations
+from benchmarks.agreement.subject import SEED, Subject
+from benchmarks.agreement.their_search import search_with_foolbox
 
-_BATCH = 10
-_MULTIPLE = 10.0
+_BATCH = 50
+_SPARE = 1.02
+"""More than the multiple that is needed, because the mean is another one when more images go on."""
+_OUR_CODE = (PROBES, "benchmarks/agreement/own_search.py")
+_THEIR_CODE = ("benchmarks/agreement/minimum_norm.py", "benchmarks/agreement/their_search.py")
 
 
 def measure_smallest(
-    subject: Subject, results: Path, *, norm: Norm, images: int, multiple: float = _MULTIPLE
+    subject: Subject, results: Path, *, search: Search, images: int, multiple: float = MULTIPLE
 ) -> tuple[Journal, Journal]:
-    """Search the smallest eps that changes the prediction of each of the first `images` test images.
+    """Search the smallest eps of each of the first `images` test images, wrong ones as well: it is the
+    prediction that is attacked.
 
     Args:
-        multiple: how many times our mean number of evaluations each attack of foolbox gets, which are
-            gradients, and forward passes as the part of a gradient that they cost.
+        multiple: how many times our mean number of evaluations each attack of foolbox gets, at least. They
+            are gradients, and forward passes as the part of a gradient that they cost.
 
     Raises:
-        JournalError: the results that there are were measured with other settings.
+        JournalError: the results that there are were measured with other settings or other code, or foolbox's
+            with fewer evaluations than they should have had.
     """
-    mine = _measure_ours(subject, our_smallest_file(results, norm), norm=norm, images=images)
-    path = their_smallest_file(results, norm)
-    if path.exists():
-        # More images go on with the steps that the first ones had.
-        steps = read_journal(path).settings["steps"]
-    else:
-        steps = math.ceil(multiple * fmean(evaluations(row) for row in mine.rows[:images]))
-    return mine, _measure_foolbox(subject, path, norm=norm, images=images, steps=steps, multiple=multiple)
+    mine = _measure_ours(subject, our_smallest_file(results, search), search=search, images=images)
+    mean = fmean(evaluations(row) for row in mine.rows)
+    path = their_smallest_file(results, search)
+    # More images go on with what the first ones had.
+    given = read_journal(path).settings.get("evaluations") if path.exists() else None
+    if given is None:
+        given = math.ceil(_SPARE * multiple * mean)
+    if given < multiple * mean:
+        raise JournalError(
+            f"{path} was measured with {given} evaluations for each attack, which is only {given / mean:.2f} "
+            f"times the {mean:.0f} that ours takes now, not {multiple:g} times: move it away to measure anew"
+        )
+    return mine, _measure_foolbox(subject, path, mine, search=search, images=images, given=given)
 
 
-def _measure_ours(subject: Subject, path: Path, *, norm: Norm, images: int) -> Journal:
-    journal = continue_journal(path, {**subject.identity(), "norm": norm, "seed": SEED})
+def _measure_ours(subject: Subject, path: Path, *, search: Search, images: int) -> Journal:
+    settings = {**subject.identity(), "norm": search.norm, "targeted": search.targeted, "seed": SEED}
+    journal = continue_journal(path, {**settings, "code": code_digests(*_OUR_CODE)})
     for place in subject.chosen(images)[len(journal.rows) :].tolist():
         pixels, _ = subject.images.batch(torch.tensor([place]), torch.device("cpu"))
-        journal.append([{"image": place, **_search(subject, pixels, norm)}])
-        print(f"smallest eps, {norm}, ours: {len(journal.rows)} of {images} images", flush=True)
+        found = search_smallest(subject, pixels, norm=search.norm, targeted=search.targeted)
+        journal.append([{"image": place, **found}])
+        print(f"smallest eps, {search.name}, ours: {len(journal.rows)} of {images} images", flush=True)
     return journal
 
 
-def _search(subject: Subject, image: Tensor, norm: Norm) -> Row:
-    label = int(subject.answers(image)[0])
-    served = Recorder(subject.engine, label)
-    report = probe(
-        served,
-        to_numpy(image),
-        ProbeRequest(norm=norm, label=label, seed=SEED),
-        trained_eps=subject.trained_eps.get(norm),
-        budget=Budget(),
-    )
-    reported = report.minimal_eps.flipped
-    return {
-        "held": report.minimal_eps.held,
-        "flipped": reported,
-        "confirmed": None if reported is None else _confirmed(subject, served, image, reported, norm),
-        "gradient_evaluations": served.gradients,
-        "forward_evaluations": served.forwards,
-    }
-
-
-class Recorder:
-    """A classifier that counts the passes it is asked for, one an image, and keeps every image that it
-    answers otherwise than `label` for."""
-
-    def __init__(self, classifier: Classifier, label: int) -> None:
-        self._classifier, self.label = classifier, label
-        self.gradients = 0
-        self.forwards = 0
-        """Those without a gradient."""
-        self.flips: list[Array] = []
-        """float32[C, H, W] each."""
-
-    def logits(self, images: Array) -> Array:
-        logits = self._classifier.logits(images)
-        self.forwards += len(images)
-        self._keep(images, logits)
-        return logits
-
-    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
-        found = self._classifier.gradient(images, labels, targets, losses)
-        self.gradients += len(images)
-        self._keep(images, found.logits)
-        return found
-
-    def _keep(self, images: Array, logits: Array) -> None:
-        self.flips.extend(np.array(images[logits.argmax(axis=1) != self.label]))
-
-
-def _confirmed(
-    subject: Subject, served: Recorder, image: Tensor, reported: float, norm: Norm
-) -> float | None:
-    """The distance of the nearest example that torch takes for another class too; none is nearer than the
-    reported one."""
-    flips = torch.from_numpy(np.stack(served.flips))
-    sizes = threat_named(norm).size(flips - image)
-    counts = (subject.answers(flips) != served.label) & (sizes >= reported * (1 - 1e-6))
-    return float(sizes[counts].min()) if bool(counts.any()) else None
-
-
 def _measure_foolbox(
-    subject: Subject, path: Path, *, norm: Norm, images: int, steps: int, multiple: float
+    subject: Subject, path: Path, mine: Journal, *, search: Search, images: int, given: int
 ) -> Journal:
     settings = {
         **subject.identity(),
-        "norm": norm,
-        "multiple": multiple,
-        "steps": steps,
+        "norm": search.norm,
+        "targeted": search.targeted,
+        "seed": SEED,
+        "evaluations": given,
         "libraries": {name: version(name) for name in ("torch", "foolbox")},
+        "code": code_digests(*_THEIR_CODE),
     }
     journal = continue_journal(path, settings)
-    attacks = minimum_norm_attacks(subject.network, norm=norm, steps=steps)
-    for places in subject.chosen(images)[len(journal.rows) :].split(_BATCH):
-        pixels, _ = subject.images.batch(places, torch.device("cpu"))
-        labels = subject.answers(pixels)
-        rows: list[Row] = [{"image": place} for place in places.tolist()]
-        for name, attack in attacks.items():
-            torch.manual_seed(SEED + len(journal.rows))
-            found = attack(pixels, labels)
-            sizes = threat_named(norm).size(found - pixels).tolist()
-            flipped = (subject.answers(found) != labels).tolist()
-            for row, size, flag in zip(rows, sizes, flipped, strict=True):
-                row[name] = size if flag else None
-        journal.append(rows)
-        print(f"smallest eps, {norm}, foolbox: {len(journal.rows)} of {images} images", flush=True)
+    while len(journal.rows) < images:
+        batch = mine.rows[len(journal.rows) : images][:_BATCH]
+        journal.append(
+            search_with_foolbox(subject, batch, search, evaluations=given, seed=SEED + len(journal.rows))
+        )
+        print(f"smallest eps, {search.name}, foolbox: {len(journal.rows)} of {images} images", flush=True)
     return journal

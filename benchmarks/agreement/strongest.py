@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.agreement.attack_code import PROBES, code_digests
 from benchmarks.agreement.ensemble import APGD_STEPS, PGD_RESTARTS, PGD_STEPS, run_ensemble
 from benchmarks.agreement.journal import Journal, continue_journal
 from benchmarks.agreement.layout import Arm, strongest_file
@@ -35,6 +36,8 @@ class _Attack:
     run: Callable[[Subject, TestImages, Tensor, Tensor], Stages]
     batch: int
     settings: Mapping[str, Any]
+    code: tuple[str, ...]
+    """Where what decides the results lies."""
 
 
 def _autoattack(subject: Subject, test: TestImages, samples: Tensor, clean: Tensor) -> Stages:
@@ -62,18 +65,21 @@ def _probes(subject: Subject, test: TestImages, samples: Tensor, clean: Tensor) 
 _ATTACKS: dict[Arm, _Attack] = {
     "autoattack": _Attack(
         run=_autoattack,
-        batch=50,
+        batch=100,
         settings={"libraries": {name: version(name) for name in ("torch", "pyautoattack")}},
+        code=("training/evaluation/autoattack.py",),
     ),
     "ensemble": _Attack(
         run=_ensemble,
-        batch=50,
+        batch=100,
         settings={"pgd_steps": PGD_STEPS, "pgd_restarts": PGD_RESTARTS, "apgd_steps": APGD_STEPS},
+        code=(PROBES, "benchmarks/agreement/ensemble.py", "training/evaluation/attacks.py"),
     ),
     "probe": _Attack(
         run=_probes,
         batch=10,
         settings={"steps": STEPS, "restarts": RESTARTS},
+        code=(PROBES, "benchmarks/agreement/probing.py"),
     ),
 }
 
@@ -82,10 +88,17 @@ def measure_strongest(subject: Subject, results: Path, *, arm: Arm, images: int)
     """Attack the first `images` test images, those that are right when clean.
 
     Raises:
-        JournalError: the results that there are were measured with other settings.
+        JournalError: the results that there are were measured with other settings or other code.
     """
     chosen, cpu = _ATTACKS[arm], torch.device("cpu")
-    settings = {**subject.identity(), "norm": "linf", "eps": EPS, "seed": SEED, **chosen.settings}
+    settings = {
+        **subject.identity(),
+        "norm": "linf",
+        "eps": EPS,
+        "seed": SEED,
+        **chosen.settings,
+        "code": code_digests(*chosen.code),
+    }
     journal = continue_journal(strongest_file(results, arm), settings)
     for places in subject.chosen(images)[len(journal.rows) :].split(chosen.batch):
         pixels, labels = subject.images.batch(places, cpu)

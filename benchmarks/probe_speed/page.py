@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import described
-from benchmarks.markdown_table import markdown_table
+from benchmarks.markdown_table import markdown_table, yes_or_no
 from benchmarks.probe_speed.pgd import BARE, EARLY, OURS
 from benchmarks.probe_speed.subjects import BUNDLED, RESNET
 from benchmarks.results_page import write_results_page
@@ -79,9 +79,9 @@ def _pgd(row: Mapping[str, Any]) -> tuple[str, ...]:
         _milliseconds(seconds[fastest]),
         f"{times[fastest]:.2f}",
         f"{times[fastest] / times[EARLY]:.2f}",
-        _yes(times[fastest] / min(times[EARLY], times[OURS]) >= PGD_AIM),
+        yes_or_no(times[fastest] / min(times[EARLY], times[OURS]) >= PGD_AIM),
         f"{row['loop_overhead']:+.1%}",
-        _yes(row["loop_overhead"] < OVERHEAD_AIM),
+        yes_or_no(row["loop_overhead"] < OVERHEAD_AIM),
     )
 
 
@@ -95,12 +95,8 @@ def _smallest(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['fmn_eps']:.5f}",
         _milliseconds(row["fmn_seconds"]),
         "-" if settled else f"{row['ratio']:.2f}",
-        "-" if settled else _yes(row["ratio"] >= SMALLEST_AIM),
+        "-" if settled else yes_or_no(row["ratio"] >= SMALLEST_AIM),
     )
-
-
-def _yes(reached: bool) -> str:
-    return "yes" if reached else "NO"
 
 
 def _milliseconds(seconds: float) -> str:

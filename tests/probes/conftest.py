@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from tests.probes.models import Convert, to_torch
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Runs torch on one thread: with tensors this small, more threads only wait for each other."""
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=["numpy", "torch"])

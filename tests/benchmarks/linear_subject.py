@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from scipy.optimize import linprog
 
 from benchmarks.agreement.subject import Subject
 from probes.arrays import Array
@@ -51,6 +54,26 @@ def smallest_eps(images: Array, norm: Norm) -> Array:
         sizes = margins / slopes
     sizes[rows, labels] = np.inf
     return sizes.min(axis=1)
+
+
+def smallest_targeted_eps(images: Array, targets: Sequence[int]) -> Array:
+    """float64[N]: the least in l-inf that raises each image's target to the largest logit, within the box."""
+    return np.array(
+        [_to_target(image.reshape(-1), target) for image, target in zip(images, targets, strict=True)]
+    )
+
+
+def _to_target(image: Array, target: int) -> float:
+    """A linear program over the change of every value and the largest of them."""
+    logits = MODEL.logits(image[None])[0]
+    behind = logits - logits[target]
+    lead = MODEL.weights[target] - MODEL.weights
+    values, last = np.eye(len(image)), np.ones((len(image), 1))
+    constraints = np.block([[-lead, np.zeros((len(logits), 1))], [values, -last], [-values, -last]])
+    limits = np.concatenate([-behind, np.zeros(2 * len(image))])
+    box = [*zip(-image, 1 - image, strict=True), (0, None)]
+    goal = np.append(np.zeros(len(image)), 1.0)
+    return float(linprog(goal, A_ub=constraints, b_ub=limits, bounds=box).fun)
 
 
 def _shortest_in_l1(margins: Array, slopes: Array, images: Array) -> Array:

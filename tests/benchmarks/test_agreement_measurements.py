@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.agreement.layout import NORMS, OURS, SMALLEST_NORMS, Arm
+from benchmarks.agreement.layout import NORMS, OURS, SEARCHES, Arm, Search
 from probes.arrays import Array
 from probes.threat import Norm
 
@@ -22,17 +23,20 @@ for library in ("art", "foolbox", "torchattacks", "pyautoattack"):
 from benchmarks.agreement.ensemble import run_ensemble  # noqa: E402
 from benchmarks.agreement.journal import JournalError, read_journal  # noqa: E402
 from benchmarks.agreement.libraries import LIBRARIES  # noqa: E402
+from benchmarks.agreement.minimum_norm import Counted, minimum_norm_attacks  # noqa: E402
 from benchmarks.agreement.pgd import measure_pgd  # noqa: E402
 from benchmarks.agreement.probing import run_probes  # noqa: E402
+from benchmarks.agreement.ratios import compare, evaluations  # noqa: E402
 from benchmarks.agreement.smallest import measure_smallest  # noqa: E402
 from benchmarks.agreement.strongest import EPS, measure_strongest  # noqa: E402
 from benchmarks.agreement.subject import Subject  # noqa: E402
-from tests.probes.linear_subject import linear_subject, smallest_eps  # noqa: E402
+from tests.benchmarks.linear_subject import MODEL, linear_subject, smallest_eps, smallest_targeted_eps  # noqa: E402
+from tests.probes.models import Linear  # noqa: E402
 from training.evaluation.attacks import TestImages  # noqa: E402
 
 COUNT = 12
 FMN = {"linf": "LInfFMNAttack", "l2": "L2FMNAttack", "l1": "L1FMNAttack"}
-PASSES = ("gradient", "forward")
+SMALLEST_NORMS = sorted({search.norm for search in SEARCHES})
 
 
 @pytest.fixture(scope="module")
@@ -63,28 +67,95 @@ def test_pgd_breaks_what_is_within_reach_and_goes_on(subject: Subject, tmp_path:
 
 # Two elsewhere: our search in l1 takes so many steps that foolbox converges in fewer.
 @pytest.mark.parametrize(
-    ("norm", "multiple"), [(norm, 0.2 if norm == "l1" else 2) for norm in SMALLEST_NORMS]
+    ("search", "multiple"),
+    [
+        (Search(norm="linf"), 2),
+        (Search(norm="l2"), 2),
+        (Search(norm="l1"), 0.2),
+        (Search(norm="linf", targeted=True), 2),
+    ],
+    ids=lambda value: value.name if isinstance(value, Search) else None,
 )
 def test_foolbox_gets_a_multiple_of_what_our_search_took(
-    subject: Subject, tmp_path: Path, norm: Norm, multiple: float
+    subject: Subject, tmp_path: Path, search: Search, multiple: float
 ) -> None:
-    ours, theirs = measure_smallest(subject, tmp_path, norm=norm, images=3, multiple=multiple)
+    ours, theirs = measure_smallest(subject, tmp_path, search=search, images=3, multiple=multiple)
 
-    exact = smallest_eps(pixels(subject, ours.rows), norm)
+    images = pixels(subject, ours.rows)
+    if search.targeted:
+        exact = smallest_targeted_eps(images, [row["target"] for row in ours.rows])
+    else:
+        exact = smallest_eps(images, search.norm)
     confirmed = np.asarray([row["confirmed"] for row in ours.rows])
     reported = np.asarray([row["flipped"] for row in ours.rows])
     assert np.all((reported >= exact * (1 - 1e-4)) & (reported <= 1.05 * exact))
     # Of this model, torch and NumPy give the same logits but for rounding.
     assert np.allclose(confirmed, reported, rtol=1e-3)
-    gradients, forwards = (fmean(row[f"{kind}_evaluations"] for row in ours.rows) for kind in PASSES)
-    assert theirs.settings["steps"] == math.ceil(multiple * (gradients + forwards / 3))
-    fmn = np.asarray([row[FMN[norm]] for row in theirs.rows])
-    assert np.all((fmn >= exact * (1 - 1e-4)) & (fmn <= 1.02 * exact))
-    more = measure_smallest(subject, tmp_path, norm=norm, images=4, multiple=multiple)
+    found, fmn = compare(ours, theirs), FMN[search.norm]
+    given = theirs.settings["evaluations"]
+    assert given >= multiple * fmean(evaluations(row) for row in ours.rows)
+    # What it took was counted, and is not far more either.
+    assert all(given <= taken <= given + 20 for taken in found.attacks.values())
+    assert found.multiple >= multiple
+    nearest = np.asarray([row["found"][fmn] for row in theirs.rows])
+    assert np.all((nearest >= exact * (1 - 1e-4)) & (nearest <= 1.02 * exact))
+    # The engine rounds otherwise, and confirms points a little further away.
+    served = np.asarray([row["served"][fmn] for row in theirs.rows])
+    assert np.all((served >= nearest * (1 - 1e-4)) & (served <= nearest * 1.0011))
+    more = measure_smallest(subject, tmp_path, search=search, images=4, multiple=multiple)
     assert [len(journal.rows) for journal in more] == [4, 4]
-    assert more[1].settings["steps"] == theirs.settings["steps"]
-    with pytest.raises(JournalError, match="was measured with multiple"):
-        measure_smallest(subject, tmp_path, norm=norm, images=3, multiple=1)
+    assert more[1].settings == theirs.settings
+
+
+def test_what_only_foolbox_finds_refutes_our_held(subject: Subject, tmp_path: Path) -> None:
+    place = subject.chosen(1)
+    label = subject.answers(subject.images.batch(place, torch.device("cpu"))[0])
+    bias = MODEL.bias.copy()
+    bias[label.item()] += 1e4
+    stubborn = replace(subject, engine=Linear(MODEL.weights, bias))
+
+    ours, theirs = measure_smallest(stubborn, tmp_path, search=Search(norm="linf"), images=1, multiple=1)
+
+    assert (ours.rows[0]["flipped"], ours.rows[0]["confirmed"]) == (None, None)
+    assert theirs.rows[0]["found"]["LInfFMNAttack"] < ours.rows[0]["held"]
+    assert theirs.rows[0]["served"] == {"LInfFMNAttack": None}
+    found = compare(ours, theirs)
+    assert (found.refuted, found.refuted_served, found.ratios) == (1, 0, (math.inf,))
+
+
+def test_the_target_is_the_third_likeliest_class(subject: Subject, tmp_path: Path) -> None:
+    search = Search(norm="linf", targeted=True)
+    ours, _ = measure_smallest(subject, tmp_path, search=search, images=2, multiple=0.1)
+    images = torch.from_numpy(pixels(subject, ours.rows))
+    order = subject.network(images).argsort(dim=1, descending=True)
+    assert [[row["label"], row["target"]] for row in ours.rows] == order[:, [0, 2]].tolist()
+
+
+def test_foolbox_is_not_left_with_too_little(subject: Subject, tmp_path: Path) -> None:
+    search = Search(norm="linf")
+    measure_smallest(subject, tmp_path, search=search, images=2, multiple=1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(
+        JournalError, match=r"only 1.\d\d times the \d+ that ours takes now, not 2 times: move it"
+    ):
+        measure_smallest(subject, tmp_path, search=search, images=2, multiple=2)
+    # More than is asked for is no fault.
+    assert measure_smallest(subject, tmp_path, search=search, images=2, multiple=0.5)[1].rows
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_passes_of_foolbox_are_counted(subject: Subject) -> None:
+    counted = Counted(subject.network).eval()
+    images = torch.rand(3, 3, 4, 4)
+    counted(images)
+    counted(images.requires_grad_()).sum().backward()
+    assert (counted.gradients, counted.forwards) == (3, 3)
+    for norm in SMALLEST_NORMS:
+        attacks = minimum_norm_attacks(subject.network, norm=norm, evaluations=45)
+        labels = subject.answers(images)
+        for name, attack in attacks.items():
+            taken = attack(images.detach(), labels)[1] / 3
+            assert 45 <= taken <= 60, name
 
 
 def half_way(radii: Array) -> float:

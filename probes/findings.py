@@ -129,7 +129,8 @@ class Findings:
         return judged
 
     def judge_rounded(self, image: Array, radii: Sequence[float]) -> None:
-        """Records the perturbation of `image` float32[C, H, W], grown to each radius and rounded there."""
+        """Records the perturbation of `image` float32[C, H, W], grown to each radius and rounded there, while
+        there is time."""
         delta = image.astype(np.float64) - self.clean
         size = float(distances(image[None], self.clean, self.norm)[0])
         grown = (np.clip(self.clean + delta * (radius / size), 0.0, 1.0) for radius in radii)
@@ -138,8 +139,12 @@ class Findings:
             for point, radius in zip(grown, radii, strict=True)
             if (levels := round_inside(point.astype(np.float32), self.clean, radius, self.norm)) is not None
         ]
-        if rounded:
-            self.judge_levels(np.unique(np.stack(rounded), axis=0))
+        different = np.unique(np.stack(rounded), axis=0) if rounded else np.empty((0,))
+        rows = batch_rows(self.clean)
+        for first in range(0, len(different), rows):
+            if self._budget.stop():
+                return
+            self.judge_levels(different[first : first + rows])
 
     def judge_levels(self, levels: Array) -> Judged:
         """Records 8-bit images uint8[M, C, H, W]."""

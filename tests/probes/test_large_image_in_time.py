@@ -1,4 +1,4 @@
-"""The slope of a large image, which takes several batches, when the time is up."""
+"""What takes several batches of a large image, when the time is up."""
 
 from __future__ import annotations
 
@@ -75,3 +75,13 @@ def test_in_time_it_takes_bounded_batches_and_passes() -> None:
     made, batches, budget = check(forwards=None)
     assert made is not None and made.passed and not budget.exhausted
     assert sum(batches) == FORWARDS and max(batches) == ROWS < FORWARDS
+
+
+@pytest.mark.parametrize(("forwards", "batches"), [(None, [ROWS, ROWS, 1]), (0, []), (1, [ROWS])])
+def test_no_batch_of_rounded_images_follows_the_end(forwards: int | None, batches: list[int]) -> None:
+    model, image = Counted(), np.full(SHAPE, 0.5, dtype=np.float32)
+    made: list[int] = model.batches  # type: ignore[attr-defined]
+    budget = Budget(cancelled=lambda: forwards is not None and len(made) >= forwards)
+    findings = Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget)
+    findings.judge_rounded(image + np.float32(EPS), [level / 255 for level in range(1, 2 * ROWS + 2)])
+    assert made == batches

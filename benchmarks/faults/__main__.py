@@ -13,7 +13,7 @@ from benchmarks.faults.catalogue import FAULTS, Fault, NotOver
 from benchmarks.faults.clients import Clients
 from benchmarks.faults.fuzzers import FuzzersError, run_fuzzers
 from benchmarks.faults.outcome import Measured, as_json, measured, read_results, write_results
-from benchmarks.faults.page import table_row, write_page
+from benchmarks.faults.page import fault_cells, write_page
 from benchmarks.faults.target import target
 from benchmarks.served_models import REPOSITORY
 from export.bundle import BundleError, load_bundle, resolve_bundle
@@ -66,7 +66,7 @@ def main() -> int:
             results["faults"][name] = one = as_json(
                 _run(name, FAULTS[name], bundle, image, arguments.seconds)
             )
-            print(table_row(name, one), flush=True)
+            print(" | ".join(fault_cells(name, one)), flush=True)
             keep()
         except (NotOver, RuntimeError) as error:
             failed += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.catalogue import FAULTS
+from benchmarks.markdown_table import markdown_table
 
 _HEADINGS = ("fault", "requests", "answered 200", "refused properly", "lost", "seconds")
 
@@ -58,39 +59,34 @@ server. *Failed* are tests that met a case of which anything else came."""
 
 def write_page(results: Mapping[str, Any], docs: Path) -> None:
     """Write `faults.md` into `docs`."""
-    rows = [table_row(name, results["faults"][name]) for name in FAULTS if name in results["faults"]]
+    faults = [fault_cells(name, results["faults"][name]) for name in FAULTS if name in results["faults"]]
     fuzzers = [
-        f"| `{name}` | {one['accepts']} | {one['cases']:,} | {one['failed']} |"
+        (f"`{name}`", one["accepts"], f"{one['cases']:,}", str(one["failed"]))
         for name, one in sorted(results["fuzzers"].items())
     ]
     sections = [
         _INTRODUCTION,
         _FAULTS,
-        _table(_HEADINGS, rows),
+        markdown_table(_HEADINGS, faults),
         _NOTES,
         _FUZZERS,
-        _table(("test", "what may come", "cases", "failed"), fuzzers),
+        markdown_table(("test", "what may come", "cases", "failed"), fuzzers),
     ]
     (docs / "faults.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def table_row(name: str, one: Mapping[str, Any]) -> str:
+def fault_cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     """The line of one fault."""
-    cells = [
+    return (
         FAULTS[name].what,
         f"{one['requests']:,}",
         f"{one['answered']:,}",
         _counted(one["refused"]),
         _counted(one["lost"]),
         f"{one['seconds']:.1f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    )
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
     total = sum(reasons.values())
     return f"{total:,} ({', '.join(reasons)})" if total else "0"
-
-
-def _table(headings: tuple[str, ...], rows: list[str]) -> str:
-    return "\n".join([f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *rows])

@@ -41,7 +41,7 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
         result=result,
         setup=setup,
         command=printable(setup.command),
-        options=_options(setup.request, setup.deadline_s),
+        options=_options(setup.request, setup.deadline_s, loss=_loss(result, setup)),
         norm=setup.request.norm,
         confidence=f"{1 - ALPHA:g}",
         pictured=sum(probed.pictures is not None for probed in result.probed),
@@ -96,7 +96,12 @@ def _rows(probed: Sequence[Probed]) -> list[dict[str, Any]]:
     ]
 
 
-def _options(request: ProbeRequest, deadline_s: float) -> list[tuple[str, str]]:
+def _loss(result: SetResult, setup: Setup) -> str:
+    """What was climbed, which with two classes is the margin whatever was asked for."""
+    return str(result.probed[0].report["budget"]["loss"]) if result.probed else setup.request.loss
+
+
+def _options(request: ProbeRequest, deadline_s: float, *, loss: str) -> list[tuple[str, str]]:
     if request.eps is not None:
         sought = ", ".join(radius(eps, request.norm) for eps in request.eps)
         attacked = f"at eps {sought}: the smallest eps is known only as closely as these lie together"
@@ -106,7 +111,7 @@ def _options(request: ProbeRequest, deadline_s: float) -> list[tuple[str, str]]:
     attack = "Auto-PGD" if request.norm == "l1" else "PGD"
     return [
         ("Threat", f"{request.norm}, {attacked}"),
-        ("Attack", f"{attack}, {request.steps} steps, {request.restarts} restarts, loss {request.loss}"),
+        ("Attack", f"{attack}, {request.steps} steps, {request.restarts} restarts, loss {loss}"),
         *([("Classes", "each other class sought by itself")] if request.every_class else []),
         *(
             [("Certificate", f"sigma {request.sigma:g}, {request.certify_samples} samples")]

@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from cli.probe_set.html_report import html_report
+from cli.probe_set.result import Probed, SetResult
+from cli.probe_set.setup import Setup
+from probes.request import ProbeRequest
 from tests.cli.conftest import Clead
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +126,30 @@ def test_the_page_names_the_attack_of_the_norm(
 ) -> None:
     page = _page(clead, color_models, colours / "a.png", "--norm", norm, file=tmp_path / "page.html")
     assert attack in " ".join(page.text.split())
+
+
+def test_the_page_names_the_loss_that_was_climbed(clead: Clead, color_models: Path, colours: Path) -> None:
+    # With two classes that is the margin, whatever was asked for.
+    answer = json.loads(clead("probe", colours, "--models-dir", color_models, *EPS, "--json").stdout)
+    reports = answer["reports"]
+    for report in reports:
+        report["budget"]["loss"] = "margin"
+    setup = Setup(
+        model={"name": "colors", "version": "1", "sha256": "0"},
+        classes=("red", "green"),
+        provider="CPUExecutionProvider",
+        request=ProbeRequest(loss="cross-entropy"),
+        labelled=False,
+        label_origin="none",
+        deadline_s=1.0,
+        command="clead probe",
+        made="today",
+    )
+    probed = tuple(Probed(name=report["file"], label=None, report=report) for report in reports)
+    for images, loss in ((probed, "margin"), ((), "cross-entropy")):
+        result = SetResult(probed=images, failures=(), not_reached=0, skipped=0)
+        text = " ".join(Page(html_report(result, setup, most_pictures=0)).text.split())
+        assert f"2 restarts, loss {loss}" in text
 
 
 def test_the_page_shows_classes_and_certificates_that_were_asked_for(

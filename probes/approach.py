@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,13 +49,15 @@ def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: floa
         max_eps: the largest distance that an example is looked for at.
     """
     target = ladder.findings.goal.target
-    towards = [UNTARGETED, *rivals[:FIRST_RIVALS]] if target is None else [target]
+    # Of two classes losing the one is reaching the other.
+    several = len(rivals) > 1
+    towards = [UNTARGETED, *rivals[: FIRST_RIVALS * several]] if target is None else [target]
     # In the other norms, staying inside makes a search end nearer.
     reach = _reach(ladder, max_eps) if ladder.threat.norm == "l1" else max_eps
     for walk, few in _batches(ladder, towards):
         far = steps * FAR_STEPS[walk.norm]
         hand_over(ladder, nearest(ladder, few, walk=walk, steps=far, max_eps=reach), max_eps=max_eps)
-    if target is not None:
+    if target is not None and several:
         approach_each(ladder, [target], steps=steps, max_eps=max_eps)
 
 
@@ -89,8 +92,10 @@ def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps
             own_goal=True,
             start=found.images,
         )
+        hand_over(ladder, closer, max_eps=max_eps)
         # Stopped before its first evaluation the second search knows nothing.
-        hand_over(ladder, closer if np.any(closer.adversarial) else found, max_eps=max_eps)
+        lost = found.adversarial & ~closer.adversarial
+        hand_over(ladder, found._replace(adversarial=lost), max_eps=max_eps)
 
 
 def _reach(ladder: Ladder, max_eps: float) -> float:
@@ -106,18 +111,24 @@ def _batches(ladder: Ladder, towards: Sequence[int]) -> Iterator[tuple[Threat, S
             yield walk, towards[first : first + rows]
 
 
-def first_searches_bound(*, steps: int, norm: Norm, targeted: bool) -> tuple[int, int]:
-    """The most gradient evaluations that `approach` takes, and the most examples that it hands over."""
-    searches = (1 if targeted else 1 + FIRST_RIVALS) * len(WALKS[norm])
+class Most(NamedTuple):
+    """The most gradient evaluations that searches take, and the most examples that they hand over."""
+
+    gradients: int
+    examples: int
+
+
+def first_searches_bound(*, classes: int, steps: int, norm: Norm, targeted: bool) -> Most:
+    """Of `approach`, with a model of so many classes."""
+    searches = (1 if targeted else 1 + min(FIRST_RIVALS, classes - 1)) * len(WALKS[norm])
     gradients, examples = each_bound(1 if targeted else 0, steps=steps, norm=norm)
-    return gradients + searches * (FAR_STEPS[norm] * steps + 1), examples + searches
+    return Most(gradients + searches * (FAR_STEPS[norm] * steps + 1), examples + searches)
 
 
-def each_bound(classes: int, *, steps: int, norm: Norm) -> tuple[int, int]:
-    """The most gradient evaluations that `approach_each` takes for so many classes, and the most examples
-    that it hands over."""
+def each_bound(classes: int, *, steps: int, norm: Norm) -> Most:
+    """Of `approach_each`, for so many classes."""
     searches = classes * len(WALKS[norm])
-    return searches * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), searches
+    return Most(searches * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), searches)
 
 
 def refine(ladder: Ladder) -> None:

@@ -36,7 +36,9 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
     """The most that `request` can cost, for a model of so many classes."""
     steps, restarts = request.steps, request.restarts
     full = request.evidence == "full"
-    first = first_searches_bound(steps=steps, norm=request.norm, targeted=request.target is not None)
+    first = first_searches_bound(
+        classes=classes, steps=steps, norm=request.norm, targeted=request.target is not None
+    )
     each = each_bound((classes - 1) if request.every_class else 0, steps=steps, norm=request.norm)
     if request.eps is None:
         gradients, runs, balls = search_bound(steps=steps, restarts=restarts)
@@ -47,8 +49,8 @@ def most(request: ProbeRequest, *, classes: int) -> Cost:
         radii = len(set(request.eps))
         runs = radii * (restarts + 1)
         gradients = radii * restarts * (steps + 1) + radii * (min(steps, EIGHT_BIT_STEPS) + 1)
-    gradients += first[0] + each[0] + 1 + min(steps, HUGE_STEPS) + 1
-    runs += first[1] + each[1] + 1
+    gradients += first.gradients + each.gradients + 1 + min(steps, HUGE_STEPS) + 1
+    runs += first.examples + each.examples + 1
     gradients += 2 * restarts * (2 * steps + 1) if full else 0
     runs += 2 * restarts if full else 0
     if request.norm == "l1":

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from probes.arrays import Array
-from probes.ball import TOLERANCE
 from probes.classifier import Gradient
 from probes.controls import huge_eps_flips, larger_budget_agrees, longer_run, query_margin, single_step_margin
 from probes.findings import Findings
@@ -42,24 +41,22 @@ def gather(
     request: ProbeRequest,
     clean_logits: Array,
     *,
+    eps: float,
     verdict_eps: float,
     searched: float,
     noise: Mapping[float, float | None],
 ) -> list[Check]:
     """All checks that `request` asks for and the budget has time for.
 
-    Those of the attack itself look at the eps of the verdict or, once that is flipped, at the largest eps
-    that held.
-
     Args:
         clean_logits: of the served classifier, float32[1, K].
+        eps: what those of the attack itself look at (`looked_at`).
         searched: the largest eps that the probe is about.
         noise: the smallest margin under noise, by its size.
     """
     if ladder.budget.stop():
         return [_gradient_not_zero(ladder, verdict_eps), _flips_persist(ladder)]
     gradient = ladder.gradient(Loss.MARGIN)
-    eps = _looked_at(ladder, verdict_eps)
     checks: list[Check | None] = [_gradient_not_zero(ladder, eps)]
     attacked = eps in ladder.completed
     if attacked:
@@ -79,14 +76,23 @@ def gather(
     return [check for check in checks if check is not None]
 
 
-def reopened(ladder: Ladder, checks: Sequence[Check], *, verdict_eps: float) -> list[Check]:
-    """The same checks once a search has gone on: it may have come across answers that are not decided."""
-    decided = _undecided(ladder, _looked_at(ladder, verdict_eps))
-    return [decided if check.check == decided.check else check for check in checks]
+def reopened(ladder: Ladder, checks: Sequence[Check], *, eps: float, verdict_eps: float) -> list[Check]:
+    """The same checks once a search has gone on, with those made again that look at what was found."""
+    again = {
+        check.check: check
+        for check in (
+            _undecided(ladder, eps),
+            _confirmed(ladder.findings, verdict_eps),
+            _finite(ladder.findings),
+            _flips_persist(ladder),
+        )
+    }
+    return [again.get(check.check, check) for check in checks]
 
 
-def _looked_at(ladder: Ladder, verdict_eps: float) -> float:
-    """The eps that the checks of the attack are about."""
+def looked_at(ladder: Ladder, verdict_eps: float) -> float:
+    """The eps that the checks of the attack are about: that of the verdict or, once that is flipped, the
+    largest that held."""
     held = bracket(ladder, ladder.findings).held or 0.0
     return held if ladder.findings.flipped(verdict_eps) else verdict_eps
 
@@ -112,19 +118,23 @@ def _served_answers(
             detail=f"logits of the gradient graph differ by up to {np.max(apart):.2g} from the served ones",
         ),
         _confirmed(findings, verdict_eps),
-        Check(
-            check="logits_finite",
-            passed=findings.not_finite == 0,
-            detail=f"{findings.not_finite} points had logits that are not finite",
-        ),
+        _finite(findings),
     ]
+
+
+def _finite(findings: Findings) -> Check:
+    """The served model answered every point with numbers."""
+    return Check(
+        check="logits_finite",
+        passed=findings.not_finite == 0,
+        detail=f"{findings.not_finite} points had logits that are not finite",
+    )
 
 
 def _confirmed(findings: Findings, verdict_eps: float) -> Check:
     """No example that the attack claims within the ball of the verdict is denied by the served model. Once
     that is flipped all claims count."""
-    reach = np.inf if findings.flipped(verdict_eps) else verdict_eps + TOLERANCE
-    denied = sum(eps <= reach for eps in findings.unconfirmed)
+    denied = len(findings.unconfirmed) if findings.flipped(verdict_eps) else findings.denied(verdict_eps)
     detail = f"{denied} of the attack's examples were not confirmed by the served model"
     if beyond := len(findings.unconfirmed) - denied:
         detail += f"; beyond eps {verdict_eps:.4g}, {beyond}"

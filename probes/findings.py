@@ -129,8 +129,8 @@ class Findings:
         return judged
 
     def judge_rounded(self, image: Array, radii: Sequence[float]) -> None:
-        """Records the perturbation of `image` float32[C, H, W], grown to each radius and rounded there, while
-        there is time."""
+        """Records the perturbation of `image` float32[C, H, W], grown to each of the ascending radii and
+        rounded there, while there is time."""
         delta = image.astype(np.float64) - self.clean
         size = float(distances(image[None], self.clean, self.norm)[0])
         grown = (np.clip(self.clean + delta * (radius / size), 0.0, 1.0) for radius in radii)
@@ -139,12 +139,15 @@ class Findings:
             for point, radius in zip(grown, radii, strict=True)
             if (levels := round_inside(point.astype(np.float32), self.clean, radius, self.norm)) is not None
         ]
-        different = np.unique(np.stack(rounded), axis=0) if rounded else np.empty((0,))
-        rows = batch_rows(self.clean)
+        # The nearest first, in case the time is up before the others.
+        different, rows = (
+            list({levels.tobytes(): levels for levels in rounded}.values()),
+            batch_rows(self.clean),
+        )
         for first in range(0, len(different), rows):
             if self._budget.stop():
                 return
-            self.judge_levels(different[first : first + rows])
+            self.judge_levels(np.stack(different[first : first + rows]))
 
     def judge_levels(self, levels: Array) -> Judged:
         """Records 8-bit images uint8[M, C, H, W]."""
@@ -174,6 +177,10 @@ class Findings:
         """Whether no example lies within `eps`, but a point that is given a class which would flip, by no
         more than rounding."""
         return not self.flipped(eps) and self._nearest_undecided <= eps + TOLERANCE
+
+    def denied(self, eps: float) -> int:
+        """How many examples that an attack claimed within `eps` the served classifier did not confirm."""
+        return sum(claimed <= eps + TOLERANCE for claimed in self.unconfirmed)
 
     def worst(self, eps: float) -> Seen:
         """The point within `eps` that is nearest to the goal."""

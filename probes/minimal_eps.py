@@ -38,10 +38,10 @@ class Bracket(NamedTuple):
 
 def bracket(ladder: Ladder, findings: Findings) -> Bracket:
     """What is known so far. The clean image alone makes `held` 0, unless it reaches the goal itself; a ball
-    where rounding decides does not hold."""
+    where rounding decides, or where an example was claimed and not confirmed, does not hold."""
     example = findings.smallest()
     flipped = None if example is None else example.eps
-    vain = [eps for eps in ladder.tested() if not findings.undecided(eps)]
+    vain = [eps for eps in ladder.tested() if not (findings.undecided(eps) or findings.denied(eps))]
     held = [eps for eps in (0.0, *vain) if flipped is None or eps < flipped]
     return Bracket(max(held, default=None), flipped)
 

@@ -102,8 +102,15 @@ def probe(
         nearest_before = findings.smallest()
         radii = [eps for eps in summary.radii(ladder, request, verdict_eps=verdict_eps) if eps > 0]
         noise = dict(zip(radii, noise_margins(ladder, radii), strict=True))
+        looked_at = evidence.looked_at(ladder, verdict_eps)
         checks += evidence.gather(
-            ladder, request, logits, verdict_eps=verdict_eps, searched=searched, noise=noise
+            ladder,
+            request,
+            logits,
+            eps=looked_at,
+            verdict_eps=verdict_eps,
+            searched=searched,
+            noise=noise,
         )
         if request.eps is None and findings.smallest() is not nearest_before and not budget.stop():
             reopen(ladder, max_eps=searched, steps=request.steps)
@@ -114,7 +121,7 @@ def probe(
                 if eps > 0 and eps not in noise
             ]
             noise |= dict(zip(radii, noise_margins(ladder, radii), strict=True))
-            checks = evidence.reopened(ladder, checks, verdict_eps=verdict_eps)
+            checks = evidence.reopened(ladder, checks, eps=looked_at, verdict_eps=verdict_eps)
     verdict = decide(
         flipped=findings.flipped(verdict_eps),
         attacked_in_full=verdict_eps == 0 or verdict_eps in ladder.tested(),

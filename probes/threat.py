@@ -10,7 +10,8 @@ from probes import random
 from probes.arrays import Array, flatten, namespace, per_sample
 
 Norm: TypeAlias = Literal["linf", "l2", "l1"]
-DENSE_MOVE = 0.25
+_DENSE_MOVE = 0.25
+"""Of the range of values: by how much the steepest one moves in a dense l1 step of a radius."""
 _TINY = 1e-12
 
 
@@ -204,11 +205,11 @@ class DenseL1(L1):
     def step(
         self, gradient: Array, length: Array, *, points: Array | None = None, eps: Array | None = None
     ) -> Array:
-        """The gradient, scaled so that the steepest value moves by `DENSE_MOVE` of its range times length
-        over eps: mostly longer than `length`, until it is projected."""
+        """The gradient, scaled so that the steepest value moves by a quarter of its range times length over
+        eps: mostly longer than `length`, until it is projected."""
         xp, (_, scaled) = namespace(gradient), _peak_and_scaled(gradient)
         share = length / xp.clip(length if eps is None else eps, min=_TINY)
-        return scaled * per_sample(DENSE_MOVE * share, gradient)
+        return scaled * per_sample(_DENSE_MOVE * share, gradient)
 
 
 def threat_named(norm: str) -> Threat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -97,7 +98,8 @@ def test_a_class_that_is_ruled_out_changes_no_answer(norm: Norm, logit: float) -
     model = honest(norm=norm, flips=RADII[norm])
     plain, with_mask = (ask(each, norm=norm) for each in (model, fooling.RulingOut(model, logit)))
     assert not failed(with_mask)
-    assert with_mask.minimal_eps == plain.minimal_eps
+    # A model of two classes is searched in smaller batches, in which float32 rounds differently.
+    assert astuple(with_mask.minimal_eps) == pytest.approx(astuple(plain.minimal_eps), rel=1e-6)
 
 
 def test_in_l1_too_few_steps_show_when_they_are_doubled() -> None:

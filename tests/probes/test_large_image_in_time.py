@@ -85,3 +85,14 @@ def test_no_batch_of_rounded_images_follows_the_end(forwards: int | None, batche
     findings = Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget)
     findings.judge_rounded(image + np.float32(EPS), [level / 255 for level in range(1, 2 * ROWS + 2)])
     assert made == batches
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_of_rounded_images_the_nearest_come_first(sign: int) -> None:
+    model, image = Counted(), np.full(SHAPE, 0.5, dtype=np.float32)
+    made: list[int] = model.batches  # type: ignore[attr-defined]
+    budget = Budget(cancelled=lambda: len(made) >= 1)
+    findings = Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget)
+    radii = [level / 255 for level in range(1, 2 * ROWS + 2)]
+    findings.judge_rounded(image + np.float32(sign * EPS), radii)
+    assert max(seen.eps for seen in findings.seen) <= radii[ROWS - 1] + 1e-9

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from probes.arrays import Array
+from probes.attacks.noise import noisy
 from probes.budget import Budget
+from probes.controls import NOISE_DRAWS
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Aim, Ladder
@@ -53,6 +56,29 @@ def test_a_reopened_search_begins_with_a_refinement(norm: Norm, near: float) -> 
     held, flipped = bracket(ladder, ladder.findings)
     assert near < flipped < 2.8 * near
     assert flipped - held <= 0.02 * flipped
+
+
+def test_checks_of_what_was_found_are_made_again_when_the_search_has_gone_on() -> None:
+    reach = ask(Hidden(np.eye(VALUES)[0] / FAR), grey()).minimal_eps.flipped
+    near = 0.995 * _noise_goes(-np.eye(VALUES)[1], reach)
+    # Noise alone finds it, less than 1% inside of the example that the attack has; the refinement goes on.
+    report = ask(Hidden(-np.eye(VALUES)[1] / near), grey(), trained_eps=0.005)
+
+    checks = {check.check: check.passed for check in report.evidence}
+    vain = [point.eps for point in report.curve if 0.9 * reach < point.eps < reach and point.flipped]
+    assert report.minimal_eps.flipped < 0.99 * reach <= max(vain)
+    assert not checks["flips_persist"] and report.verdict == "inconclusive"
+
+
+def _noise_goes(direction: Array, eps: float) -> float:
+    """How far noise of this size, as a probe draws it, goes along a direction."""
+    radius, sample = np.full((1,), eps, dtype=np.float32), np.zeros((1,), dtype=np.int64)
+    threat, image = threat_named("linf"), grey()[None]
+    moved = [
+        noisy(image, threat=threat, eps=radius, draw=draw, seed=0, samples=sample) - image
+        for draw in range(NOISE_DRAWS)
+    ]
+    return float(max(np.dot(direction, move.ravel()) for move in moved))
 
 
 def _ladder(model: Hidden, norm: Norm) -> Ladder:

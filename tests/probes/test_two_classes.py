@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from probes.arrays import Array
@@ -76,3 +77,21 @@ def test_of_more_classes_the_cross_entropy_is_climbed_too(question: dict[str, An
 def test_the_rest_of_a_request_stays_as_it_is() -> None:
     request = ProbeRequest(norm="l2", eps=(0.5,), loss="cross-entropy", seed=3)
     assert by_margin(two_class(), request)[1] == ProbeRequest(norm="l2", eps=(0.5,), loss="margin", seed=3)
+
+
+@pytest.mark.parametrize("question", [{}, {"target": 1}], ids=str)
+def test_nothing_is_searched_twice(question: dict[str, Any]) -> None:
+    # To lose the one class is to reach the other.
+    begun: list[int] = []
+
+    class Watched(Linear):
+        def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+            begun.append(int(np.sum(np.all(images == grey(), axis=(1, 2, 3)))))
+            return super().gradient(images, labels, targets, losses)
+
+    model = two_class(margin=1.0)
+    label = int(model.logits(grey()[None]).argmax())
+    if question:
+        question = {"target": 1 - label}
+    ask(Watched(model.weights, model.bias), grey(), **question)
+    assert begun[0] == 1 and sum(begun[1:21]) == 0

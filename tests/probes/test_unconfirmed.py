@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probes import evidence
-from probes.arrays import Array
+from probes.arrays import Array, flatten
 from probes.budget import Budget
 from probes.classifier import Gradient
 from probes.findings import Findings
@@ -18,6 +18,7 @@ from probes.request import ProbeRequest
 from probes.threat import Linf
 from tests.probes.consistency import ask
 from tests.probes.fooling import FLIPS, Copy, honest, photo
+from tests.probes.models import Linear, grey
 
 
 class Overclaiming(Copy):
@@ -40,6 +41,29 @@ def test_claims_beyond_the_ball_of_the_verdict_do_not_weaken_it() -> None:
     assert report.verdict == "held", report.meaning
     check = confirmed(list(report.evidence))
     assert check.passed and "; beyond eps 0.003922, " in check.detail
+
+
+class OverclaimingOneClass(Linear):
+    """Of three classes the second is near; its gradient graph sees the third, which is farther, too early."""
+
+    def gradient(self, images: Array, labels: Array, targets: Array, losses: Array) -> Gradient:
+        logits, value, gradient = super().gradient(images, labels, targets, losses)
+        moved = flatten(images - grey())
+        early = (np.min(moved[:, 24:], axis=1) > 0.04) & (np.max(np.abs(moved[:, :24]), axis=1) < 0.01)
+        return Gradient(np.where(early[:, None], [[0.0, 0.0, 9.0]], logits), value, gradient)
+
+
+def test_no_eps_is_held_within_which_a_claim_was_denied() -> None:
+    weights = np.zeros((3, 48), dtype=np.float32)
+    weights[1, :24], weights[2, 24:] = 1 / (24 * 0.1), 1 / (24 * 0.2)
+    bias = np.asarray([1, 0, 0], dtype=np.float32) - weights @ grey().ravel()
+
+    report = ask(OverclaimingOneClass(weights, bias), grey(), trained_eps=0.02)
+
+    assert (report.verdict, report.eps) == ("held", 0.02)
+    assert report.minimal_eps.flipped == pytest.approx(0.1, rel=0.01)
+    assert "beyond eps 0.02, 1" in confirmed(list(report.evidence)).detail
+    assert report.minimal_eps.held < 0.09
 
 
 @pytest.mark.parametrize("question", [{"eps": (0.9 * FLIPS,)}, {"max_eps": 0.9 * FLIPS}], ids=str)
@@ -82,6 +106,6 @@ def test_once_the_verdict_is_flipped_every_claim_counts(
 
     clean = findings.logits(photo()[None])
     request = ProbeRequest(eps=(eps,))
-    checks = evidence.gather(climbing, request, clean, verdict_eps=eps, searched=eps, noise={})
+    checks = evidence.gather(climbing, request, clean, eps=eps, verdict_eps=eps, searched=eps, noise={})
 
     assert confirmed(checks).passed == passed

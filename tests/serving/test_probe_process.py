@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,6 +130,7 @@ def test_a_process_that_dies_while_it_loads_is_said_and_replaced(
 ) -> None:
     process.run(job, cancelled=_never)
     os.kill(_pid(process), signal.SIGSTOP)
+    _until_stopped(_pid(process))
     killing = threading.Timer(0.2, os.kill, (_pid(process), signal.SIGKILL))
     killing.start()
     with pytest.raises(Problem) as ended:
@@ -136,6 +138,15 @@ def test_a_process_that_dies_while_it_loads_is_said_and_replaced(
     killing.join()
     assert ended.value.code == "engine_failed"
     process.load(job.model.bundle)
+
+
+def _until_stopped(pid: int) -> None:
+    # Told to stop, each thread still ends its turn: on a busy machine one of them could answer meanwhile.
+    states = [thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir()]
+    until = time.monotonic() + 60
+    while any(state.read_text().rpartition(")")[2].split()[0] != "T" for state in states):
+        assert time.monotonic() < until, "the process does not stop"
+        time.sleep(0.01)
 
 
 def test_nobody_waits_for_a_cancelled_probe(process: ProbeProcess, job: ProbeJob) -> None:

@@ -107,7 +107,8 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, step
     the 8-bit grid attack the balls between the distance on floats and the first that held an example.
     """
     example = ladder.findings.smallest()
-    if example is None or example.eight_bit or ladder.budget.stop():
+    # At distance 0 there is nothing to grow: a model that answers at random was met.
+    if example is None or example.eight_bit or example.eps == 0 or ladder.budget.stop():
         return
     looks = _eight_bit_radii(example.eps, max_eps, ladder.threat.norm, EIGHT_BIT_LOOKS)
     ladder.findings.judge_rounded(example.image, looks)

@@ -49,15 +49,15 @@ def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: floa
         max_eps: the largest distance that an example is looked for at.
     """
     target = ladder.findings.goal.target
-    # Of two classes losing the one is reaching the other.
-    several = len(rivals) > 1
-    towards = [UNTARGETED, *rivals[: FIRST_RIVALS * several]] if target is None else [target]
+    # Of two classes, to lose the one is to reach the other: there is nothing else to go towards.
+    others = rivals[:FIRST_RIVALS] if len(rivals) > 1 else []
+    towards = [UNTARGETED, *others] if target is None else [target]
     # In the other norms, staying inside makes a search end nearer.
     reach = _reach(ladder, max_eps) if ladder.threat.norm == "l1" else max_eps
     for walk, few in _batches(ladder, towards):
         far = steps * FAR_STEPS[walk.norm]
         hand_over(ladder, nearest(ladder, few, walk=walk, steps=far, max_eps=reach), max_eps=max_eps)
-    if target is not None and several:
+    if target is not None and others:
         approach_each(ladder, [target], steps=steps, max_eps=max_eps)
 
 

@@ -140,10 +140,8 @@ class Findings:
             if (levels := round_inside(point.astype(np.float32), self.clean, radius, self.norm)) is not None
         ]
         # The nearest first, in case the time is up before the others.
-        different, rows = (
-            list({levels.tobytes(): levels for levels in rounded}.values()),
-            batch_rows(self.clean),
-        )
+        different = list({levels.tobytes(): levels for levels in rounded}.values())
+        rows = batch_rows(self.clean)
         for first in range(0, len(different), rows):
             if self._budget.stop():
                 return

@@ -119,7 +119,7 @@ class ProbeReport:
     """The answer to a probe.
 
     `classes`, nearest first, and `certificate` are None if they were not asked for; `classes` also where
-    nothing was attacked.
+    none was looked for.
     """
 
     prediction: Prediction

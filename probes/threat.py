@@ -175,8 +175,8 @@ class L1:
         if points is not None:
             at_edge = xp.where(gradient > 0, points >= 1.0, points <= 0.0)
             free = xp.where(flatten(at_edge), xp.zeros_like(steepness), steepness)
-        count = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64)
-        smallest = _largest(free, xp.clip(xp.clip(count, min=self.fewest), max=steepness.shape[1]))
+        count, most = xp.astype(2.0 * (length if eps is None else eps) + 1.0, xp.int64), steepness.shape[1]
+        smallest = _largest(free, xp.clip(count, min(self.fewest, most), most))
         steep = xp.where(steepness >= smallest, flatten(scaled), xp.zeros_like(steepness))
         return xp.reshape(steep * (length / xp.clip(self.size(steep), min=_TINY))[:, None], gradient.shape)
 

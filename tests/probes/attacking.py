@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,14 @@ from probes.attacks.fmn import Nearest, fmn
 from probes.attacks.pgd import pgd
 from probes.attacks.result import AttackResult
 from probes.attacks.square import square
+from probes.budget import Budget
+from probes.classifier import Classifier
+from probes.findings import Findings
+from probes.goal import Goal
+from probes.ladder import Aim, Ladder
 from probes.losses import Loss
 from probes.objective import untargeted
-from probes.threat import L1, L2, Linf, Threat
+from probes.threat import L1, L2, Linf, Norm, Threat, threat_named
 from tests.probes.models import Convert, Linear, OneByOne, TwoLayer, on, predicted
 
 
@@ -80,3 +85,26 @@ def nearest(
     objective = untargeted(OneByOne(on(convert, model)), convert(predicted(model, batch)), loss=Loss.MARGIN)
     found = fmn(objective, convert(batch), **{"threat": threat, "steps": 50, **options})
     return Nearest(*(np.asarray(array) for array in found))
+
+
+def ladder_around(
+    model: Classifier,
+    image: Array,
+    *,
+    norm: Norm = "linf",
+    aims: Sequence[Aim] = (Aim(Loss.MARGIN),),
+    restarts: int = 2,
+    budget: Budget | None = None,
+) -> Ladder:
+    """A ladder that nothing has climbed yet, to lose class 0 of `image` [C, H, W]."""
+    budget = budget or Budget()
+    return Ladder(
+        model,
+        Findings(model, image, goal=Goal(label=0), norm=norm, budget=budget),
+        threat=threat_named(norm),
+        aims=aims,
+        restarts=restarts,
+        seed=0,
+        budget=budget,
+        on_step=lambda: None,
+    )

@@ -11,14 +11,11 @@ from probes.arrays import Array
 from probes.budget import Budget
 from probes.classifier import Classifier, Gradient
 from probes.controls import NOISE_DRAWS, noise_margins
-from probes.findings import Findings, batch_rows
-from probes.goal import Goal
-from probes.ladder import Aim, Ladder
-from probes.losses import Loss
+from probes.findings import batch_rows
 from probes.probe import probe
 from probes.report import ProbeReport
 from probes.request import ProbeRequest
-from probes.threat import Linf
+from tests.probes.attacking import ladder_around
 from tests.probes.hidden import ONE_VALUE, Hidden
 from tests.probes.models import grey, two_class
 
@@ -136,29 +133,15 @@ def test_cancellation_stops_a_search_that_was_reopened_within_one_step() -> None
 def test_noise_stops_within_one_chunk(seconds: float) -> None:
     model, radii = timed(), [number / 5000 for number in range(1, 51)]
     budget = Budget(deadline=seconds, clock=model.at)
-    ladder = noise_ladder(model, budget)
+    ladder = ladder_around(model, grey(), budget=budget)
     margins = noise_margins(ladder, radii)
     chunks = -(-len(radii) * NOISE_DRAWS // batch_rows(grey()))
     assert len(model.calls) == min(seconds, chunks)
     measured = min(int(seconds) * batch_rows(grey()) // NOISE_DRAWS, len(radii))
     assert [margin is not None for margin in margins] == [number < measured for number in range(len(radii))]
-    everything = noise_margins(noise_ladder(timed(), Budget()), radii)
+    everything = noise_margins(ladder_around(timed(), grey()), radii)
     assert None not in everything
     assert margins[:measured] == pytest.approx(everything[:measured], rel=1e-4)
-
-
-def noise_ladder(model: Timed, budget: Budget) -> Ladder:
-    findings = Findings(model, grey(), goal=Goal(label=0), norm="linf", budget=budget)
-    return Ladder(
-        model,
-        findings,
-        threat=Linf(),
-        aims=(Aim(Loss.MARGIN),),
-        restarts=2,
-        seed=0,
-        budget=budget,
-        on_step=lambda: None,
-    )
 
 
 def test_a_budget_that_said_stop_keeps_saying_so() -> None:

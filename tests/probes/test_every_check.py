@@ -96,8 +96,10 @@ def test_a_class_that_is_ruled_out_blinds_no_check(check: CheckName, logit: floa
 @pytest.mark.parametrize("logit", [-1e4, -65504.0, -1e9])
 def test_a_class_that_is_ruled_out_changes_no_answer(norm: Norm, logit: float) -> None:
     model = honest(norm=norm, flips=RADII[norm])
-    plain, with_mask = (ask(each, norm=norm) for each in (model, fooling.RulingOut(model, logit)))
+    third, masked = (fooling.RulingOut(model, one) for one in (-100.0, logit))
+    plain, with_third, with_mask = (ask(each, norm=norm) for each in (model, third, masked))
     assert not failed(with_mask)
+    assert with_mask.minimal_eps == with_third.minimal_eps
     # A model of two classes is searched in smaller batches, in which float32 rounds differently.
     assert astuple(with_mask.minimal_eps) == pytest.approx(astuple(plain.minimal_eps), rel=1e-6)
 

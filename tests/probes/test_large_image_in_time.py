@@ -10,11 +10,10 @@ from probes.budget import Budget
 from probes.classifier import Gradient
 from probes.findings import Findings, batch_rows
 from probes.goal import Goal
-from probes.ladder import Aim, Ladder
 from probes.losses import Loss
 from probes.report import Check
 from probes.slope import FORWARDS, gradient_is_the_slope
-from probes.threat import Linf
+from tests.probes.attacking import ladder_around
 from tests.probes.models import Linear
 
 SHAPE = (3, 224, 224)
@@ -50,16 +49,7 @@ def check(*, forwards: int | None) -> tuple[Check | None, list[int], Budget]:
     batches: list[int] = model.batches  # type: ignore[attr-defined]
     budget = Budget(cancelled=lambda: forwards is not None and len(batches) >= forwards)
     image = np.full(SHAPE, 0.5, dtype=np.float32)
-    ladder = Ladder(
-        model,
-        Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget),
-        threat=Linf(),
-        aims=(Aim(Loss.MARGIN),),
-        restarts=1,
-        seed=0,
-        budget=budget,
-        on_step=lambda: None,
-    )
+    ladder = ladder_around(model, image, restarts=1, budget=budget)
     clean = ladder.gradient(Loss.MARGIN)
     return gradient_is_the_slope(ladder, EPS, clean=clean, loss=Loss.MARGIN), batches, budget
 

@@ -7,14 +7,12 @@ import pytest
 
 from probes.arrays import Array
 from probes.attacks.noise import noisy
-from probes.budget import Budget
 from probes.controls import NOISE_DRAWS
-from probes.findings import Findings
-from probes.goal import Goal
-from probes.ladder import Aim, Ladder
+from probes.ladder import Aim
 from probes.losses import Loss
 from probes.minimal_eps import bracket, reopen
 from probes.threat import Norm, threat_named
+from tests.probes.attacking import ladder_around
 from tests.probes.consistency import ask
 from tests.probes.hidden import FAR, LIGHT, NEAR, ONE_VALUE, VALUES, Hidden, Ring
 from tests.probes.models import grey
@@ -45,7 +43,8 @@ def test_an_example_that_the_looks_for_the_curve_find_is_narrowed_down() -> None
 @pytest.mark.parametrize(("norm", "near"), [("linf", NEAR), ("l2", 0.2), ("l1", 1.0)])
 def test_a_reopened_search_begins_with_a_refinement(norm: Norm, near: float) -> None:
     per_value = {"linf": near, "l2": near / np.sqrt(VALUES), "l1": near / VALUES}[norm]
-    ladder = _ladder(Hidden(np.ones(VALUES) / (VALUES * per_value), far=0.4), norm)
+    model = Hidden(np.ones(VALUES) / (VALUES * per_value), far=0.4)
+    ladder = ladder_around(model, grey(), norm=norm, aims=(Aim(Loss.MARGIN), Aim(Loss.CROSS_ENTROPY)))
     point = grey()[None] + np.float32(3.0 * per_value)
     ladder.findings.judge(point, np.asarray([3.1 * near]))
     # Its rounding to 8 bits may lie a little nearer.
@@ -79,17 +78,3 @@ def _noise_goes(direction: Array, eps: float) -> float:
         for draw in range(NOISE_DRAWS)
     ]
     return float(max(np.dot(direction, move.ravel()) for move in moved))
-
-
-def _ladder(model: Hidden, norm: Norm) -> Ladder:
-    budget = Budget()
-    return Ladder(
-        model,
-        Findings(model, grey(), goal=Goal(label=0), norm=norm, budget=budget),
-        threat=threat_named(norm),
-        aims=(Aim(Loss.MARGIN), Aim(Loss.CROSS_ENTROPY)),
-        restarts=2,
-        seed=0,
-        budget=budget,
-        on_step=lambda: None,
-    )

@@ -7,15 +7,10 @@ import pytest
 
 from probes import evidence
 from probes.arrays import Array, flatten
-from probes.budget import Budget
 from probes.classifier import Gradient
-from probes.findings import Findings
-from probes.goal import Goal
-from probes.ladder import Aim, Ladder
-from probes.losses import Loss
 from probes.report import Check
 from probes.request import ProbeRequest
-from probes.threat import Linf
+from tests.probes.attacking import ladder_around
 from tests.probes.consistency import ask
 from tests.probes.fooling import FLIPS, Copy, honest, photo
 from tests.probes.models import Linear, grey
@@ -73,20 +68,6 @@ def test_claims_inside_of_the_ball_make_it_inconclusive(question: dict[str, obje
     assert not confirmed(list(report.evidence)).passed
 
 
-def ladder() -> Ladder:
-    budget = Budget()
-    return Ladder(
-        honest(),
-        Findings(honest(), photo(), goal=Goal(label=0), norm="linf", budget=budget),
-        threat=Linf(),
-        aims=(Aim(Loss.MARGIN),),
-        restarts=2,
-        seed=0,
-        budget=budget,
-        on_step=lambda: None,
-    )
-
-
 @pytest.mark.parametrize(
     ("claimed_at", "flips_at", "passed"),
     [(0.5, None, False), (1.0, None, False), (1.5, None, True), (1.5, 3.0, True), (1.5, 1.0, False)],
@@ -94,7 +75,7 @@ def ladder() -> Ladder:
 def test_once_the_verdict_is_flipped_every_claim_counts(
     claimed_at: float, flips_at: float | None, passed: bool
 ) -> None:
-    climbing, weights = ladder(), honest().weights
+    climbing, weights = ladder_around(honest(), photo()), honest().weights
     uphill = np.sign(weights[1] - weights[0]).reshape(1, 3, 32, 32).astype(np.float32)
     findings, eps = climbing.findings, 2.0 * FLIPS
     sizes = np.asarray([claimed_at * eps])

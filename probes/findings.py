@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,6 +85,7 @@ class Findings:
         self._smallest: Example | None = None
         self._smallest_eight_bit: Example | None = None
         self._nearest_undecided = math.inf
+        self._nearest_undecided_eight_bit = math.inf
         self._classifier = classifier
         self._budget = budget
 
@@ -119,26 +120,21 @@ class Findings:
         judged = self._record(points, sizes, eight_bit=False)
         if claimed:
             self.unconfirmed += sizes[~judged.reached].tolist()
-        rounded = [
-            levels
-            for point, radius in zip(points[judged.reached], radii[judged.reached], strict=True)
-            if (levels := round_inside(point, self.clean, float(radius), self.norm)) is not None
-        ]
-        if rounded:
-            self.judge_levels(np.stack(rounded))
+        self.judge_roundings(points[judged.reached], radii[judged.reached])
         return judged
 
-    def judge_rounded(self, image: Array, radii: Sequence[float]) -> None:
+    def judge_roundings(self, points: Array, radii: Array) -> None:
+        """Records the roundings to 8 bits of points float32[M, C, H, W], each inside its ball."""
+        if rounded := self._roundings(points, radii):
+            self.judge_levels(np.stack(rounded))
+
+    def judge_grown(self, image: Array, radii: Sequence[float]) -> None:
         """Records the perturbation of `image` float32[C, H, W], grown to each of the ascending radii and
         rounded there, while there is time."""
         delta = image.astype(np.float64) - self.clean
         size = float(distances(image[None], self.clean, self.norm)[0])
         grown = (np.clip(self.clean + delta * (radius / size), 0.0, 1.0) for radius in radii)
-        rounded = [
-            levels
-            for point, radius in zip(grown, radii, strict=True)
-            if (levels := round_inside(point.astype(np.float32), self.clean, radius, self.norm)) is not None
-        ]
+        rounded = self._roundings((point.astype(np.float32) for point in grown), radii)
         # The nearest first, in case the time is up before the others.
         different = list({levels.tobytes(): levels for levels in rounded}.values())
         rows = batch_rows(self.clean)
@@ -171,10 +167,11 @@ class Findings:
         example = self.smallest(eight_bit=eight_bit)
         return example is not None and example.eps <= eps + TOLERANCE
 
-    def undecided(self, eps: float) -> bool:
+    def undecided(self, eps: float, *, eight_bit: bool = False) -> bool:
         """Whether no example lies within `eps`, but a point that is given a class which would flip, by no
         more than rounding."""
-        return not self.flipped(eps) and self._nearest_undecided <= eps + TOLERANCE
+        nearest = self._nearest_undecided_eight_bit if eight_bit else self._nearest_undecided
+        return not self.flipped(eps, eight_bit=eight_bit) and nearest <= eps + TOLERANCE
 
     def denied(self, eps: float) -> int:
         """How many examples that an attack claimed within `eps` the served classifier did not confirm."""
@@ -184,6 +181,13 @@ class Findings:
         """The point within `eps` that is nearest to the goal."""
         within = (seen for seen in self.seen if seen.eps <= eps + TOLERANCE)
         return min(within, key=lambda seen: seen.margin)
+
+    def _roundings(self, points: Iterable[Array], radii: Iterable[float]) -> list[Array]:
+        return [
+            levels
+            for point, radius in zip(points, radii, strict=True)
+            if (levels := round_inside(point, self.clean, float(radius), self.norm)) is not None
+        ]
 
     def _record(self, points: Array, sizes: Array, *, eight_bit: bool) -> Judged:
         logits = self.logits(points)
@@ -196,6 +200,8 @@ class Findings:
                 self._keep(Example(points[row].copy(), size, prediction, eight_bit))
             elif self.goal.reached_by(prediction.index):
                 self._nearest_undecided = min(self._nearest_undecided, size)
+                if eight_bit:
+                    self._nearest_undecided_eight_bit = min(self._nearest_undecided_eight_bit, size)
         return Judged(reached, margins, logits)
 
     def _keep(self, example: Example) -> None:

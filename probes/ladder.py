@@ -247,13 +247,13 @@ class Ladder:
                 findings.judge_levels(points)
             else:
                 findings.judge(points, eps[rows], claimed=True)
-        if rungs.eight_bit:
-            return
         held = [
             _worst_row(eps, values, one)
             for one in np.unique(eps[(eps < rungs.ceiling) & np.isfinite(values)])
         ]
-        if held:
+        if held and rungs.eight_bit:
+            findings.judge_roundings(images[held], eps[held])
+        elif held:
             margins = findings.judge(images[held], eps[held]).margins
             if findings is self.findings:
                 for one, margin in zip(eps[held].tolist(), margins.tolist(), strict=True):

@@ -111,7 +111,7 @@ def search_eight_bit(ladder: Ladder, *, max_eps: float, verdict_eps: float, step
     if example is None or example.eight_bit or example.eps == 0 or ladder.budget.stop():
         return
     looks = _eight_bit_radii(example.eps, max_eps, ladder.threat.norm, EIGHT_BIT_LOOKS)
-    ladder.findings.judge_rounded(example.image, looks)
+    ladder.findings.judge_grown(example.image, looks)
     found = ladder.findings.smallest(eight_bit=True)
     end = max_eps if found is None else found.eps
     inside = [eps for eps in looks if eps < end]

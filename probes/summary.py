@@ -33,7 +33,11 @@ def curve_point(ladder: Ladder, eps: float, noise_margin: float | None) -> Curve
         )
     undecided = findings.undecided(eps)
     flipped_8bit: bool | None = findings.flipped(eps, eight_bit=True)
-    if undecided or (not flipped_8bit and flipped and not ladder.attacked_on_the_grid(eps)):
+    if not flipped_8bit and (
+        undecided
+        or findings.undecided(eps, eight_bit=True)
+        or (flipped and not ladder.attacked_on_the_grid(eps))
+    ):
         flipped_8bit = None
     worst = findings.worst(eps)
     return CurvePoint(

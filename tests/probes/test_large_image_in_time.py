@@ -73,7 +73,7 @@ def test_no_batch_of_rounded_images_follows_the_end(forwards: int | None, batche
     made: list[int] = model.batches  # type: ignore[attr-defined]
     budget = Budget(cancelled=lambda: forwards is not None and len(made) >= forwards)
     findings = Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget)
-    findings.judge_rounded(image + np.float32(EPS), [level / 255 for level in range(1, 2 * ROWS + 2)])
+    findings.judge_grown(image + np.float32(EPS), [level / 255 for level in range(1, 2 * ROWS + 2)])
     assert made == batches
 
 
@@ -84,5 +84,5 @@ def test_of_rounded_images_the_nearest_come_first(sign: int) -> None:
     budget = Budget(cancelled=lambda: len(made) >= 1)
     findings = Findings(model, image, goal=Goal(label=0), norm="linf", budget=budget)
     radii = [level / 255 for level in range(1, 2 * ROWS + 2)]
-    findings.judge_rounded(image + np.float32(sign * EPS), radii)
+    findings.judge_grown(image + np.float32(sign * EPS), radii)
     assert max(seen.eps for seen in findings.seen) <= radii[ROWS - 1] + 1e-9

@@ -10,11 +10,12 @@ import pytest
 from probes import probe
 from probes.arrays import Array
 from probes.budget import Budget
+from probes.eight_bit import is_eight_bit
 from probes.findings import Findings
 from probes.goal import Goal
 from probes.ladder import Ladder
 from tests.probes.consistency import ask
-from tests.probes.fooling import FLIPS, Drowned, honest, photo
+from tests.probes.fooling import FLIPS, Copy, Drowned, honest, photo
 from tests.probes.hidden import ONE_VALUE, Hidden
 from tests.probes.models import Linear, grey
 
@@ -25,6 +26,22 @@ def test_the_curve_does_not_say_that_such_a_ball_flips_nor_that_it_does_not() ->
     assert outer.prediction is not None and outer.margin is not None
     assert outer.prediction.index == 1 and outer.margin < 0
     assert (outer.flipped, outer.flipped_8bit) == (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DrownedOnTheGrid(Copy):
+    """Answers whole 8-bit levels by less than rounding, and other values surely."""
+
+    def logits(self, images: Array) -> Array:
+        whole = np.asarray([is_eight_bit(image) for image in images])
+        drowned = Drowned.like(honest()).logits(images)
+        return np.where(whole[:, None], drowned, super(DrownedOnTheGrid, self).logits(images))
+
+
+def test_the_curve_does_not_say_that_levels_do_not_flip_where_rounding_decides_them() -> None:
+    inner, outer = ask(DrownedOnTheGrid.like(honest()), photo(), eps=(0.5 * FLIPS, 1.25 * FLIPS)).curve
+    assert (inner.flipped, inner.flipped_8bit) == (False, False)
+    assert (outer.flipped, outer.flipped_8bit) == (True, None)
 
 
 def test_such_a_ball_is_not_held_but_the_one_inside_of_it_is() -> None:

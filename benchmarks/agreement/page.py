@@ -7,9 +7,9 @@ from pathlib import Path
 from benchmarks.agreement.attack_code import changed_since
 from benchmarks.agreement.journal import Journal, Row, check_same_attacks, check_together, measured
 from benchmarks.agreement.layout import ARMS, CLEAD, MODELS, NORMS, OURS, all_files, pgd_file, strongest_file
-from benchmarks.agreement.paired import paired
+from benchmarks.agreement.paired import Paired, paired
 from benchmarks.agreement.smallest_page import smallest_section
-from benchmarks.markdown_table import yes_or_no
+from benchmarks.markdown_table import markdown_table, yes_or_no
 from probes.threat import Norm
 
 
@@ -20,9 +20,10 @@ def write_page(results: Path, docs: Path) -> None:
         JournalError: not all results are of the same attacks, or those of a model not of the same weights and
             images.
     """
-    for model in MODELS:
-        check_together(_journals(results, model))
-    attacks = check_same_attacks([journal for model in MODELS for journal in _journals(results, model)])
+    journals = [_journals(results, model) for model in MODELS]
+    for of_one_model in journals:
+        check_together(of_one_model)
+    attacks = check_same_attacks([journal for of_one_model in journals for journal in of_one_model])
     sections = [_INTRODUCTION]
     if attacks is not None:
         sections.append(
@@ -88,28 +89,37 @@ def _pgd(results: Path, norm: Norm) -> str:
     rows, settings = journal.rows, journal.settings
     libraries = [name for name in rows[0] if name not in {"image", "clean", *OURS}]
     versions = ", ".join(f"{name} {number}" for name, number in settings["libraries"].items())
-    lines = [
-        f"### PGD, {norm}, eps {settings['eps']:.4g}",
-        "",
-        f"{len(rows)} images; {settings['steps']} steps of {settings['step_size']:.4g}; {versions}.",
-        "",
-        "| attack | accuracy |",
-        "|---|---|",
-        f"| none (clean) | {_share(rows, 'clean'):.1%} |",
-        *(f"| {name} | {1 - _share(rows, name):.1%} |" for name in (*OURS, *libraries)),
-        "",
-        "| ours | theirs | only ours breaks | only theirs | ours less theirs, points | p | not below |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for ours in OURS:
-        for theirs in libraries:
-            pair = paired([row[ours] for row in rows], [row[theirs] for row in rows])
-            lines.append(
-                f"| {ours} | {theirs} | {pair.ours_only} | {pair.theirs_only} "
-                f"| {100 * pair.difference:+.1f} ± {100 * pair.standard_error:.1f} | {pair.p:.2f} "
-                f"| {yes_or_no(pair.not_below)} |"
-            )
-    return "\n".join(lines)
+    accuracies = [("none (clean)", _share(rows, "clean"))]
+    accuracies += [(name, 1 - _share(rows, name)) for name in (*OURS, *libraries)]
+    pairs = {
+        (ours, theirs): paired([row[ours] for row in rows], [row[theirs] for row in rows])
+        for ours in OURS
+        for theirs in libraries
+    }
+    return "\n\n".join(
+        [
+            f"### PGD, {norm}, eps {settings['eps']:.4g}",
+            f"{len(rows)} images; {settings['steps']} steps of {settings['step_size']:.4g}; {versions}.",
+            markdown_table(
+                ["attack", "accuracy"], [[name, f"{accuracy:.1%}"] for name, accuracy in accuracies]
+            ),
+            markdown_table(
+                [
+                    "ours",
+                    "theirs",
+                    "only ours breaks",
+                    "only theirs",
+                    "broken less theirs, points",
+                    "p",
+                    "not below",
+                ],
+                [
+                    [ours, theirs, *_compared(pair), f"{pair.p:.2f}", yes_or_no(pair.not_below)]
+                    for (ours, theirs), pair in pairs.items()
+                ],
+            ),
+        ]
+    )
 
 
 def _strongest(results: Path) -> str:
@@ -118,27 +128,42 @@ def _strongest(results: Path) -> str:
     if not attacked:
         return _MISSING
     count = min(len(rows) for rows in attacked.values())
-    lines = [f"The first {count} images.", "", "| attack | accuracy after it |", "|---|---|"]
-    lines.append(f"| none (clean) | {_share(next(iter(attacked.values()))[:count], 'clean'):.1%} |")
-    for arm, rows in attacked.items():
-        for name in [key for key in rows[0] if key not in {"image", "clean"}]:
-            lines.append(f"| {arm}: {name} | {_share(rows[:count], name):.1%} |")
+    clean = _share(next(iter(attacked.values()))[:count], "clean")
+    accuracies = [("none (clean)", clean)] + [
+        (f"{arm}: {name}", _share(rows[:count], name))
+        for arm, rows in attacked.items()
+        for name in rows[0]
+        if name not in {"image", "clean"}
+    ]
+    parts = [
+        f"The first {count} images.",
+        markdown_table(
+            ["attack", "accuracy after it"], [[name, f"{accuracy:.1%}"] for name, accuracy in accuracies]
+        ),
+    ]
     if "autoattack" in attacked and len(attacked) > 1:
-        lines += [
-            "",
-            "| ours | only ours breaks | only AutoAttack | accuracy less AutoAttack's, points | at most 1 |",
-            "|---|---|---|---|---|",
-        ]
         theirs = [not _last(row) for row in attacked.pop("autoattack")[:count]]
-        for arm, rows in attacked.items():
-            pair = paired([not _last(row) for row in rows[:count]], theirs)
-            # Not -difference: that of 0 would print as -0.
-            above = 0.0 - pair.difference
-            lines.append(
-                f"| {arm} | {pair.ours_only} | {pair.theirs_only} | {100 * above:+.1f} ± "
-                f"{100 * pair.standard_error:.1f} | {yes_or_no(above <= 0.01)} |"
+        pairs = {
+            arm: paired([not _last(row) for row in rows[:count]], theirs) for arm, rows in attacked.items()
+        }
+        parts.append(
+            markdown_table(
+                [
+                    "ours",
+                    "only ours breaks",
+                    "only AutoAttack",
+                    "broken less AutoAttack's, points",
+                    "at most 1 fewer",
+                ],
+                [[arm, *_compared(pair), yes_or_no(pair.difference >= -0.01)] for arm, pair in pairs.items()],
             )
-    return "\n".join(lines)
+        )
+    return "\n\n".join(parts)
+
+
+def _compared(pair: Paired) -> list[str]:
+    difference = f"{100 * pair.difference:+.1f} ± {100 * pair.standard_error:.1f}"
+    return [str(pair.ours_only), str(pair.theirs_only), difference]
 
 
 def _journals(results: Path, model: str) -> list[Journal]:

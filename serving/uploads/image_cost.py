@@ -18,7 +18,9 @@ from serving.uploads.image_parts import (
     PNG,
     SCAN,
     START_OF_SCAN,
+    Chunk,
     Segment,
+    chunks,
     next_segment,
 )
 
@@ -91,26 +93,24 @@ def _of_png(data: bytes) -> _Pixels:
     """
     width, height = struct.unpack_from(">II", data, len(PNG) + 8)
     pixels: int = width * height
-    passed, position, begun = pixels, len(PNG), False
-    for number in range(MOST_PARTS):
-        name = data[position + 4 : position + 8]
-        if (name == b"IHDR") != (number == 0):
+    passed, begun = pixels, False
+    for number, chunk in enumerate(chunks(data)):
+        if (chunk.name == b"IHDR") != (number == 0):
             return _LARGE
-        if name in (b"IEND", b""):
-            return _Pixels(passed, pixels)
-        if name == b"IDAT":
+        if number == MOST_PARTS:
+            return _Pixels(_LARGE.passed, pixels) if begun else _LARGE
+        if chunk.name == b"IDAT":
             begun = True
-        elif _is_packed_text(data, name, position + 8):
+        elif _is_packed_text(data, chunk):
             passed = _LARGE.passed
-        position += 12 + int.from_bytes(data[position : position + 4])
-    return _Pixels(_LARGE.passed, pixels) if begun else _LARGE
+    return _Pixels(passed, pixels)
 
 
-def _is_packed_text(png: bytes, name: bytes, begin: int) -> bool:
+def _is_packed_text(png: bytes, chunk: Chunk) -> bool:
     """Whether a chunk is a text that is compressed, as its kind or its second field says."""
-    if name != b"iTXt":
-        return name == b"zTXt"
-    return png[png.find(b"\0", begin, begin + _KEYWORD) + 1] != 0
+    if chunk.name != b"iTXt":
+        return chunk.name == b"zTXt"
+    return png[png.find(b"\0", chunk.data, chunk.data + _KEYWORD) + 1] != 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The parts that an image file is made of: how many there are, and a walk through those of a JPEG.
+"""The parts that an image file is made of: how many there are, and a walk through those of a JPEG or a PNG.
 
 Each is read in Python, but for those of WebP: millions of empty ones fit into an upload, and would keep a
 thread, and all that share its interpreter, busy for long. libwebp keeps a record of each.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -46,6 +48,27 @@ def next_segment(jpeg: bytes, position: int, before: int = sys.maxsize) -> Segme
     return Segment(marker, start, end + length)
 
 
+class Chunk(NamedTuple):
+    """One chunk of a PNG: its name, where it begins, and where it ends if it is not cut off."""
+
+    name: bytes
+    start: int
+    end: int
+
+    @property
+    def data(self) -> int:
+        """Where its data begins: after its length and name."""
+        return self.start + 8
+
+
+def chunks(png: bytes) -> Iterator[Chunk]:
+    """Those of a PNG in turn, up to the end of the image or of the bytes; the last one may be cut off."""
+    position, name = len(PNG), b""
+    while name != b"IEND" and (name := png[position + 4 : position + 8]):
+        start, position = position, position + 12 + int.from_bytes(png[position : position + 4])
+        yield Chunk(name, start, position)
+
+
 def has_many_parts(data: bytes, *, most: int) -> bool:
     """Whether a PNG or WebP has more chunks than `most`, or a JPEG more segments and bytes between before a
     scan.
@@ -53,19 +76,10 @@ def has_many_parts(data: bytes, *, most: int) -> bool:
     Nothing is verified; what is none of these has no parts.
     """
     if data.startswith(PNG):
-        return _has_many_chunks(data, most)
+        return any(True for _ in islice(chunks(data), most, None))
     if data.startswith(b"RIFF"):
         return _has_many_riff_chunks(data, most)
     return data.startswith(JPEG) and _has_many_segments(data, most)
-
-
-def _has_many_chunks(png: bytes, most: int) -> bool:
-    position = len(PNG)
-    for _ in range(most):
-        if png[position + 4 : position + 8] in (b"IEND", b""):
-            return False
-        position += 12 + int.from_bytes(png[position : position + 4])
-    return position < len(png)
 
 
 def _has_many_riff_chunks(webp: bytes, most: int) -> bool:

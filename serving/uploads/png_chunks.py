@@ -6,7 +6,7 @@ file of some kilobytes would take hundreds of megabytes, one of some megabytes h
 
 from __future__ import annotations
 
-from serving.uploads.image_parts import PNG
+from serving.uploads.image_parts import Chunk, chunks
 
 METADATA_BYTES = 1 << 20
 """Larger metadata is not looked at; Pillow unpacks no more of it either."""
@@ -15,7 +15,6 @@ _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 # The texts that `engines.orientation` looks at.
 _KEYWORDS = (b"exif\0", b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
-_AROUND = 12
 
 
 def needed_chunks(png: bytes) -> bytes:
@@ -26,29 +25,27 @@ def needed_chunks(png: bytes) -> bytes:
     """
     parts: list[memoryview] = []
     whole = memoryview(png)
-    kept, position = 0, len(PNG)
+    kept = 0
     metadata: set[bytes] = set()
-    while (end := position + _AROUND + int.from_bytes(png[position : position + 4])) <= len(png):
-        name = png[position + 4 : position + 8]
-        if name == b"IEND":
+    for chunk in chunks(png):
+        if chunk.name == b"IEND" or chunk.end > len(png):
             break
-        if name not in _NEEDED:
-            kind = _metadata(png, name, position + 8, end)
+        if chunk.name not in _NEEDED:
+            kind = _metadata(png, chunk)
             if kind is None or kind in metadata:
-                parts.append(whole[kept:position])
-                kept = end
+                parts.append(whole[kept : chunk.start])
+                kept = chunk.end
             else:
                 metadata.add(kind)
-        position = end
     return b"".join((*parts, whole[kept:])) if parts else png
 
 
-def _metadata(png: bytes, name: bytes, begin: int, end: int) -> bytes | None:
+def _metadata(png: bytes, chunk: Chunk) -> bytes | None:
     """What kind of metadata on the orientation a chunk holds, if it does."""
-    if end - begin > METADATA_BYTES:
+    if chunk.end - chunk.data > METADATA_BYTES:
         return None
-    if name == b"eXIf":
-        return name
-    if name not in _TEXTS:
+    if chunk.name == b"eXIf":
+        return chunk.name
+    if chunk.name not in _TEXTS:
         return None
-    return next((keyword for keyword in _KEYWORDS if png.startswith(keyword, begin, end)), None)
+    return next((keyword for keyword in _KEYWORDS if png.startswith(keyword, chunk.data, chunk.end)), None)

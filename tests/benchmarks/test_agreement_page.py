@@ -199,7 +199,7 @@ def test_the_page_states_what_the_results_hold(tmp_path: Path) -> None:
     assert "The first 3 images." in page
     assert "| probe: last | 66.7% |" in page
     assert "| autoattack: last | 33.3% |" in page
-    assert "| probe | 0 | 1 | +33.3 ± 27.2 | NO |" in page
+    assert "| probe | 0 | 1 | -33.3 ± 27.2 | NO |" in page
     assert page.count("Not measured yet.") == 1
     assert list(outdated(tmp_path)) == [clead / "smallest-linf-ours.jsonl"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _REPOSITORY = Path(__file__).parents[1]
+_RESULTS = "benchmarks/**/results/**"
 
 
 def provenance(*, threads: int | None = None) -> dict[str, Any]:
@@ -42,7 +43,10 @@ def _cpu() -> str:
 def _commit() -> str:
     """With '+changes' where the code differs from it; 'unknown' outside a git checkout."""
     try:
-        changed = _git("status", "--porcelain", "--untracked-files=no")
+        # Results that a benchmark has written over since are not what measures.
+        changed = _git(
+            "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude,glob){_RESULTS}"
+        )
         return _git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

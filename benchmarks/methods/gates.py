@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from benchmarks.markdown_table import markdown_table
+from benchmarks.methods.arms import SURROGATE
 from benchmarks.methods.measured import Arm, Result
 
 SIZE = ("enough_images", "better_than_constant", "robust_enough")
@@ -71,11 +72,18 @@ def caught(arms: Sequence[Arm]) -> str:
 def _runs(gate: str, arms: Sequence[Arm]) -> str:
     made = [result for arm in arms for result in arm.results if _outcome(result, gate) is not None]
     if not made:
-        return "not measured"
+        return _control(arms) if gate == "control_breaks" else "not measured"
     failed = [result for result in made if _outcome(result, gate) is False]
     if len(failed) == len(made):
         return f"all {len(made)}"
     return ", ".join(_by_arm(failed, arms)) or "none"
+
+
+def _control(arms: Iterable[Arm]) -> str:
+    """The arm without adversarial training is what `--control` asks for."""
+    spreads = [arm.spread("pgd-50-10") for arm in arms if arm.name == SURROGATE and arm.compared]
+    kept = next((spread.mean for spread in spreads if spread is not None), None)
+    return "not measured" if kept is None else f"as an arm: PGD leaves {kept:.1%} of `{SURROGATE}`"
 
 
 def _by_arm(failed: Sequence[Result], arms: Iterable[Arm]) -> Iterator[str]:

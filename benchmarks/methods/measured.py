@@ -33,6 +33,8 @@ class Result:
     recipe: dict[str, Any]
     passes: float
     history: tuple[dict[str, float], ...]
+    best_epoch: int
+    """Whose weights were measured, counted from 1 through `history`."""
     transfer_3_steps: float | None
     evaluation: Evaluation
     right: Mapping[str, tuple[bool, ...]]
@@ -128,6 +130,7 @@ def read_results(folder: Path, runs: Iterable[Run]) -> tuple[Arm, ...]:
                 recipe=run.portable.model_dump(mode="json"),
                 passes=content["passes_per_image_and_epoch"],
                 history=tuple(content["history"]),
+                best_epoch=content["best_epoch"],
                 transfer_3_steps=content["transfer_3_steps"],
                 evaluation=evaluation,
                 right={} if kept is None else kept.right,

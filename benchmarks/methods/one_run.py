@@ -121,6 +121,7 @@ def _measured(run: Run, evaluation: Evaluation, test: LabelledImages, work: Path
         "recipe": run.portable.model_dump(mode="json"),
         "passes_per_image_and_epoch": run.passes,
         "history": trained.progress.history,
+        "best_epoch": trained.progress.best_epoch,
         "transfer_3_steps": weak,
         "evaluation": evaluation.to_dict(),
         **provenance(threads=torch.get_num_threads()),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.machine import described
+from benchmarks.markdown_table import markdown_table
 from benchmarks.methods.arms import SURROGATE, Study, read_study
 from benchmarks.methods.costs import costs
 from benchmarks.methods.findings import findings
@@ -35,7 +36,7 @@ def write_page(results: Path, docs: Path) -> None:
     sections = ["# The methods side by side", _INTRODUCTION, "## What was done", _set_up(study, arms)]
     if compared:
         draw_arms(compared, docs / "methods.png")
-        sections += ["## Accuracy", _accuracy(compared), "![Accuracy of every run](methods.png)"]
+        sections += ["## Accuracy", _accuracy(compared), _EPOCHS, "![Accuracy of every run](methods.png)"]
         sections += ["## What it shows", findings(named)]
     if selection := kept_by_selection(arms):
         sections += ["## What ASCL selects", selection]
@@ -62,7 +63,13 @@ trained briefly on a part of the data: the figures say which method gets further
 what each reaches at full length (there is a recipe for that in `training/recipes/`)."""
 
 _SET_UP = """\
-Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint.
+Network: {network}. {train:,} training images, {holdout} held out to choose the checkpoint: of each run the
+epoch is [measured](#accuracy) that does best on these under PGD-{selection} (of `{clean}`: unperturbed).
+
+SGD with batches of {batch_size}, learning rate {learning_rate:g} at its highest ({schedule}, warm-up over
+{warmup:.0%}), momentum {momentum:g}, weight decay {weight_decay:g}. PGD in training takes {steps} steps
+of {step}: fewer and longer ones than is usual at full length (10 of 2/255). `benchmarks/methods/study.toml` holds
+all of it, and what single arms change.
 
 The budget is {passes:g} forward-and-backward passes for each training image, those of attacks included, so
 an objective that needs more of them gets fewer epochs. Whole epochs are trained, the number that comes
@@ -77,6 +84,10 @@ other test images: those alone make one figure uncertain by up to {sampling:.0f}
 
 Runs were made on: {machines}."""
 
+_EPOCHS = """\
+*Epochs measured*: of each seed, those of a linear head counted on. Where an early one was measured, training
+on did not help against PGD on the held-out images, and a spread over the seeds may be one of epochs."""
+
 _STALE = """\
 These runs were made with another recipe than the study has now. They are in no figure of this page, and the
 command above makes them again: """
@@ -87,13 +98,23 @@ def _set_up(study: Study, arms: Sequence[Arm]) -> str:
         return "No run has been made yet."
     first = arms[0].results[0]
     recipe, evaluation = first.recipe, first.evaluation
-    data, network = recipe["data"], recipe["network"]
+    data, network, optimiser = recipe["data"], recipe["network"], recipe["optimiser"]
     spent = {run.arm: run.spent for run in study.runs}
     least, most = min(spent.values()), max(spent.values())
     return _SET_UP.format(
         network=f"{network['name']} {network['options']}",
         train=data["limit"] - data["holdout"],
         holdout=data["holdout"],
+        clean=SURROGATE,
+        selection=recipe["selection"]["steps"],
+        batch_size=optimiser["batch_size"],
+        learning_rate=optimiser["learning_rate"],
+        schedule=optimiser["schedule"].replace("_", "-"),
+        warmup=optimiser["warmup"],
+        momentum=optimiser["momentum"],
+        weight_decay=optimiser["weight_decay"],
+        steps=recipe["attack"]["steps"],
+        step=f"{255 * recipe['attack']['step_size']:.0f}/255",
         passes=study.passes,
         least=least,
         least_arms=_named(spent, least),
@@ -116,13 +137,18 @@ def _named(spent: Mapping[str, float], passes: float) -> str:
 
 
 def _accuracy(arms: Sequence[Arm]) -> str:
-    rows = [f"| arm | {' | '.join(_HEADINGS)} | 3-step transfer |", "|---" * (len(_HEADINGS) + 2) + "|"]
-    for arm in arms:
-        cells = [_spread(arm.spread(name)) for name in _FIGURES]
-        weak = arm.three_step_transfer()
-        cells.append("-" if weak is None else f"{weak[0]:.1%} ± {100 * weak[1]:.1f}")
-        rows.append(f"| {arm.name} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+    return markdown_table(("arm", *_HEADINGS, "3-step transfer", "epochs measured"), map(_line, arms))
+
+
+def _line(arm: Arm) -> tuple[str, ...]:
+    weak = arm.three_step_transfer()
+    measured = ", ".join(str(result.best_epoch) for result in arm.results)
+    return (
+        arm.name,
+        *(_spread(arm.spread(name)) for name in _FIGURES),
+        "-" if weak is None else f"{weak[0]:.1%} ± {100 * weak[1]:.1f}",
+        f"{measured} of {len(arm.results[0].history)}",
+    )
 
 
 def _spread(figure: Spread | None) -> str:

@@ -60,9 +60,9 @@ def test_the_page_lists_every_gate_in_the_order_of_the_documentation() -> None:
 
 
 def test_published_figures_are_of_arms_and_figures_of_the_study() -> None:
-    _, published = read_literature()
+    published = read_literature().published
     assert {one.arm for one in published} <= {run.arm for run in read_study(Path("runs")).runs}
-    assert {one.figure for one in published} == {"pgd-50-10", "autoattack", "3-step transfer"}
+    assert {one.figure for one in published} == {"clean", "pgd-50-10", "autoattack", "3-step transfer"}
     for one in published:
         assert one.accuracy is not None or one.gain is not None
         assert one.source and (one.gain is None or one.reason)
@@ -70,7 +70,7 @@ def test_published_figures_are_of_arms_and_figures_of_the_study() -> None:
 
 def test_a_reason_that_speaks_of_epochs_is_that_of_the_study() -> None:
     epochs = {run.arm: run.recipe.optimiser.epochs for run in read_study(Path("runs")).runs}
-    reasons = {one.arm: one.reason for one in read_literature()[1] if one.reason}
+    reasons = {one.arm: one.reason for one in read_literature().published if one.reason}
     fewer = {arm for arm, reason in reasons.items() if "fewer" in reason}
     fewest = {arm for arm, reason in reasons.items() if "as few epochs as any arm" in reason}
     assert fewer and [arm for arm in fewer if epochs[arm] >= epochs[STANDARD_TRAINING]] == []

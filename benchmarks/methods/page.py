@@ -68,8 +68,8 @@ epoch is [measured](#accuracy) that does best on these under PGD-{selection} (of
 
 SGD with batches of {batch_size}, learning rate {learning_rate:g} at its highest ({schedule}, warm-up over
 {warmup:.0%}), momentum {momentum:g}, weight decay {weight_decay:g}. PGD in training takes {steps} steps
-of {step}: fewer and longer ones than is usual at full length (10 of 2/255). `benchmarks/methods/study.toml` holds
-all of it, and what single arms change.
+of {step}: fewer and longer ones than is usual at full length (10 of 2/255). `benchmarks/methods/study.toml`
+holds all of it, and what single arms change.
 
 The budget is {passes:g} forward-and-backward passes for each training image, those of attacks included, so
 an objective that needs more of them gets fewer epochs. Whole epochs are trained, the number that comes

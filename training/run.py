@@ -21,6 +21,10 @@ from training.progress import TrainingProgress
 from training.recipe import Recipe, find_recipe, read_recipe
 from training.run_folder import LAST
 
+_HERE = Path(__file__).parent
+_CODE = (":(top)*.py", ":(top)*.toml")
+"""Of git: the files that decide how a run goes."""
+
 
 def train(
     recipe: str,
@@ -142,15 +146,15 @@ def choose_device(name: str) -> torch.device:
 
 def current_commit() -> str:
     """The commit of this code, with '+changes' where it differs from it; 'unknown' outside a git checkout."""
-    here = Path(__file__).parent
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        # A page or a result that was made anew trains nothing.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE)
+        return _git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+        ["git", *arguments], cwd=_HERE, check=True, capture_output=True, text=True
     ).stdout.strip()

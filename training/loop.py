@@ -26,6 +26,7 @@ from training.checkpoint import (
 from training.cuda_settings import deterministic
 from training.data.images import LabelledImages
 from training.data.split import epoch_order, generator, hold_out
+from training.divergence import diverged
 from training.memory import out_of_memory_as
 from training.objectives.objective import Batch
 from training.phase import Phase
@@ -213,13 +214,13 @@ class Trainer:
         return sums
 
     def _diverged(self, what: str) -> TrainingError:
-        written = (self._out / LAST).exists()
-        left = (
-            f"The last good checkpoint stays in {self._out}" if written else "No checkpoint was written yet"
-        )
-        return TrainingError(
-            f"the {what}; lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and "
-            f"train again. {left}"
+        return diverged(
+            what,
+            self._out,
+            setting=f"{self._phase.name}.learning_rate",
+            value=self._phase.settings.learning_rate,
+            best=self.progress.best_epoch > 0,
+            started=self.recipe.start is not None,
         )
 
     def _finish_epoch(self, bars: TrainingProgress) -> None:

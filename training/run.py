@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 
 from export.manifest import InputSpec
 from training.data.images import LabelledImages
+from training.data.remarks import remarks
 from training.data.sources import check_classes, open_images
 from training.held_folder import held_folder
 from training.loop import Trainer
@@ -91,8 +92,8 @@ def _train(
             trainer.resume()
     epochs = sum(phase.epochs for phase in phase_settings(settings))
     with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
-        if absent := images.absent_classes():
-            bars.say(_absent(absent, len(images.classes)))
+        for remark in remarks(images, unlearnt=trainer.unlearnt, holdout=settings.data.holdout):
+            bars.say(remark)
         if not going_on:
             # A damaged file is not to stop the run in a later epoch.
             images.check(slice(processes.rank, None, processes.count), bars.track)
@@ -121,11 +122,6 @@ def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
     limited = images.spread(recipe.data.limit)
     check_classes(limited, what=f"with data.limit={recipe.data.limit}, all images")
     return limited
-
-
-def _absent(names: Sequence[str], of: int) -> str:
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"warning: {len(names)} of the {of} classes have no training image: {shown}"
 
 
 def choose_device(name: str) -> torch.device:

@@ -87,9 +87,10 @@ def train(
         return
     click.echo(folder)
     following = ["clead", "evaluate", str(folder), "--data-dir", str(data_dir)]
+    best = progress.history[progress.best_epoch - 1]
     click.echo(
-        f"the best of {len(progress.history)} epochs on held-out images was {progress.best_epoch} "
-        f"({progress.best_accuracy:.1%})\n"
+        f"the best of {len(progress.history)} epochs was {progress.best_epoch}: on held-out images "
+        f"{best['held_out_clean']:.1%} clean, {best['held_out_robust']:.1%} robust\n"
         f"next: {shlex.join(following)} --json evaluation.json",
         err=True,
     )

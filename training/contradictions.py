@@ -1,4 +1,4 @@
-"""Recipes that say two things at once: fields that nothing reads, and sizes that belong to another threat.
+"""Recipes that contradict themselves: fields that nothing reads, sizes of another threat, drops too early.
 
 Looked for in what a person writes. A checkpoint's recipe has every field written out.
 """
@@ -48,6 +48,7 @@ def contradictions(recipe: Recipe, *, written: Mapping[str, Any], overrides: Col
         *_idle(recipe, overrides),
         *_sizes_of_another_norm(recipe, written, overrides),
         *_other_than_the_static_set(recipe),
+        *_drops_in_the_warmup(recipe),
     ]
 
 
@@ -126,6 +127,20 @@ def _other_than_the_static_set(recipe: Recipe) -> Iterator[str]:
             "objective.name = 'clead_static' trains on images made with norm 'linf' and eps 8/255 always; "
             f"leave out attack.norm ({attack.norm!r}) and attack.eps ({attack.eps:.4g})"
         )
+
+
+def _drops_in_the_warmup(recipe: Recipe) -> Iterator[str]:
+    for section, settings in (("optimiser", recipe.optimiser), ("head", recipe.head)):
+        if settings is None or settings.schedule != "step":
+            continue
+        early = [milestone for milestone in settings.milestones if milestone < settings.warmup]
+        if early:
+            # The warm-up rises to the full rate whatever the milestones say.
+            yield (
+                f"{section}.milestones has {', '.join(map(str, early))}, before the end of the warm-up "
+                f"({section}.warmup = {settings.warmup}): the rate would rise past it and then drop at once; "
+                f"lower {section}.warmup to {min(early)} at most, or give later milestones"
+            )
 
 
 def _covered(name: str, overrides: Collection[str]) -> bool:

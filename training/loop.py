@@ -25,7 +25,8 @@ from training.checkpoint import (
 )
 from training.cuda_settings import deterministic
 from training.data.images import LabelledImages
-from training.data.split import epoch_order, generator, hold_out
+from training.data.split import all_held_out, epoch_order, generator, hold_out
+from training.divergence import diverged
 from training.memory import out_of_memory_as
 from training.objectives.objective import Batch
 from training.phase import Phase
@@ -63,17 +64,21 @@ class Trainer:
         """
         Args:
             resuming: `resume` is called next, so the run that this one started from is no longer needed.
+
+        Raises:
+            DataError: the images that are not held out are too few, or of one class.
         """
         self.recipe = recipe
         self.progress = Progress()
         self._images = images
+        self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
+        self.unlearnt = all_held_out(images, self._train, holdout=recipe.data.holdout)
         self._data = images.digest()
         self._out = out
         self._device = device
         self._commit = commit
         self._processes = processes or Processes()
         self._clock = clock
-        self._train, self._held_out = hold_out(images.labels, recipe.data.holdout, recipe.seed)
         self._constant = commonest_share(images.labels[self._held_out])
         check_batch_sizes(recipe, len(self._train), self._processes)
         if not resuming:
@@ -213,13 +218,13 @@ class Trainer:
         return sums
 
     def _diverged(self, what: str) -> TrainingError:
-        written = (self._out / LAST).exists()
-        left = (
-            f"The last good checkpoint stays in {self._out}" if written else "No checkpoint was written yet"
-        )
-        return TrainingError(
-            f"the {what}; lower {self._phase.name}.learning_rate ({self._phase.settings.learning_rate}) and "
-            f"train again. {left}"
+        return diverged(
+            what,
+            self._out,
+            setting=f"{self._phase.name}.learning_rate",
+            value=self._phase.settings.learning_rate,
+            best=self.progress.best_epoch > 0,
+            started=self.recipe.start is not None,
         )
 
     def _finish_epoch(self, bars: TrainingProgress) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from training.contradictions import contradictions
 from training.objectives.settings import (
@@ -25,6 +24,7 @@ from training.objectives.settings import (
     TradesSettings,
 )
 from training.perturbation import Attack
+from training.recipe_errors import problems
 from training.section import RecipeError, Section
 
 
@@ -204,8 +204,8 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     content = deepcopy(written)
     keys = [_override(content, override) for override in overrides]
     recipe = recipe_from(content, origin=str(path))
-    if problems := contradictions(recipe, written=written, overrides=keys):
-        raise RecipeError(f"{path}: {'; '.join(problems)}")
+    if found := contradictions(recipe, written=written, overrides=keys):
+        raise RecipeError(f"{path}: {'; '.join(found)}")
     return recipe
 
 
@@ -218,17 +218,7 @@ def recipe_from(content: Mapping[str, Any], *, origin: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {_message(problem)}"
-            for problem in error.errors()
-        )
-        raise RecipeError(f"{origin}: {problems}") from error
-
-
-def _message(problem: ErrorDetails) -> str:
-    if problem["type"] == "union_tag_invalid":
-        return f"name must be one of {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
-    return problem["msg"]
+        raise RecipeError(f"{origin}: {problems(error, Recipe)}") from error
 
 
 def find_recipe(name: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 
 from export.manifest import InputSpec
 from training.data.images import LabelledImages
+from training.data.remarks import remarks
 from training.data.sources import check_classes, open_images
 from training.held_folder import held_folder
 from training.loop import Trainer
@@ -20,6 +21,10 @@ from training.processes import Processes, own_device, started_processes
 from training.progress import TrainingProgress
 from training.recipe import Recipe, find_recipe, read_recipe
 from training.run_folder import LAST
+
+_HERE = Path(__file__).parent
+_CODE = (":(top)*.py", ":(top)*.toml")
+"""Of git: the files that decide how a run goes."""
 
 
 def train(
@@ -87,8 +92,8 @@ def _train(
             trainer.resume()
     epochs = sum(phase.epochs for phase in phase_settings(settings))
     with TrainingProgress(epochs, shown=processes.rank == 0) as bars:
-        if absent := images.absent_classes():
-            bars.say(_absent(absent, len(images.classes)))
+        for remark in remarks(images, unlearnt=trainer.unlearnt, holdout=settings.data.holdout):
+            bars.say(remark)
         if not going_on:
             # A damaged file is not to stop the run in a later epoch.
             images.check(slice(processes.rank, None, processes.count), bars.track)
@@ -119,11 +124,6 @@ def training_images(recipe: Recipe, data_dir: Path) -> LabelledImages:
     return limited
 
 
-def _absent(names: Sequence[str], of: int) -> str:
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"warning: {len(names)} of the {of} classes have no training image: {shown}"
-
-
 def choose_device(name: str) -> torch.device:
     """CUDA where there is one, for 'auto'.
 
@@ -142,15 +142,15 @@ def choose_device(name: str) -> torch.device:
 
 def current_commit() -> str:
     """The commit of this code, with '+changes' where it differs from it; 'unknown' outside a git checkout."""
-    here = Path(__file__).parent
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        # A page or a result that was made anew trains nothing.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE)
+        return _git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+        ["git", *arguments], cwd=_HERE, check=True, capture_output=True, text=True
     ).stdout.strip()

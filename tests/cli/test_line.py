@@ -10,7 +10,9 @@ import pytest
 from cli.evaluate import print_evaluation
 from export.bundle import load_bundle
 from tests.cli.conftest import Clead
+from training.checkpoint import read_checkpoint
 from training.evaluation.figures import evaluation_from_json
+from training.run_folder import LAST
 
 SLICE = Path(__file__).resolve().parents[1] / "data" / "cifar10"
 RECIPE = """
@@ -34,7 +36,17 @@ def run(clead: Clead, tmp_path: Path) -> Path:
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out)
     assert f"clead evaluate {out}" in result.stderr
+    assert _best_as_told(out) in result.stderr
     return out
+
+
+def _best_as_told(run: Path) -> str:
+    progress = read_checkpoint(run / LAST)[1].progress
+    best = progress.history[progress.best_epoch - 1]
+    return (
+        f"the best of 2 epochs was {progress.best_epoch}: on held-out images "
+        f"{best['held_out_clean']:.1%} clean, {best['held_out_robust']:.1%} robust\n"
+    )
 
 
 def test_from_a_recipe_to_an_answer(

@@ -63,6 +63,14 @@ def _write(tmp_path: Path, text: str) -> Path:
             "[optimiser]\nmomentum = 0\nnesterov = true\n",
             "optimiser.nesterov has no effect with optimiser.momentum = 0",
         ),
+        (
+            '[optimiser]\nschedule = "step"\nwarmup = 0.9\nmilestones = [0.95, 0.3, 0.2]\n',
+            "optimiser.milestones has 0.3, 0.2, before .*optimiser.warmup = 0.9.* to 0.2 at most, or give",
+        ),
+        # Milestones or a warm-up that nobody wrote do the same.
+        ('[optimiser]\nschedule = "step"\nwarmup = 0.6\n', "optimiser.milestones has 0.5, before"),
+        ('[optimiser]\nschedule = "step"\nmilestones = [0.1]\n', "has 0.1, before .*warmup = 0.2"),
+        (STATIC + "warmup = 0.8\n", "head.milestones has 0.5, 0.75, before .*head.warmup = 0.8"),
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "contrast"\n', "objective.*weight must not be 0"),
         ('[objective]\nname = "clead"\nweight = 0\nclimb = "sum"\n', "objective.*weight must not be 0"),
         (
@@ -104,6 +112,8 @@ def test_a_contradiction_is_refused_by_field(tmp_path: Path, text: str, message:
         f'{STATIC}objective = {{ name = "pgd_at" }}\n{PGD}',
         STATIC + 'milestones = [0.5]\n[attack]\nnorm = "linf"\neps = "8/255"\n',
         "[optimiser]\nweight_perturbation = 0.1\nweight_perturbation_from = 0.2\n",
+        '[optimiser]\nschedule = "step"\nwarmup = 0.2\nmilestones = [0.2, 0.5]\n',
+        "[optimiser]\nwarmup = 0.9\n",
         '[objective]\nname = "clead"\nweight = 0\n',
         '[objective]\nname = "ascl"\ncontrast_weight = 0\ncrops = 1\n',
         # What is measured.
@@ -125,6 +135,13 @@ def test_an_override_may_leave_fields_of_the_file_without_effect(tmp_path: Path)
         read_recipe(path, ['attack={name="noise_fgsm",steps=2}'])
     contrast = _write(tmp_path, '[objective]\nname = "clead"\ntemperature = 0.2\n')
     read_recipe(contrast, ["objective.weight=0"])
+
+
+def test_an_override_that_puts_a_milestone_into_the_warm_up_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path, '[optimiser]\nschedule = "step"\nwarmup = 0.1\nmilestones = [0.5]\n')
+    with pytest.raises(RecipeError, match=r"optimiser\.milestones has 0\.5, before the end of the warm-up"):
+        read_recipe(path, ["optimiser.warmup=0.7"])
+    read_recipe(path, ["optimiser.warmup=0.7", "optimiser.schedule=cosine"])
 
 
 def test_an_override_of_the_norm_needs_sizes_of_its_own(tmp_path: Path) -> None:

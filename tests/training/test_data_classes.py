@@ -35,9 +35,11 @@ def _write(folder: Path, labels: list[int], feature: object = None, *, split: st
     parquet.write_table(table, folder / f"{split}-0.parquet")
 
 
-def _train(folder: Path, recipe: Path) -> Result:
+def _train(folder: Path, recipe: Path, *more: str) -> Result:
     arguments = ["train", str(recipe), "--data-dir", str(folder), "--out", str(folder / "run")]
     changes = ["--set", "optimiser.epochs=1", "--set", "optimiser.batch_size=20"]
+    for change in more:
+        changes += ["--set", change]
     return CliRunner().invoke(main, [*arguments, *changes, "--device", "cpu"], prog_name="clead")
 
 
@@ -70,6 +72,37 @@ def test_classes_without_an_image_are_said_at_the_start(tmp_path: Path, tiny_rec
     result = _train(tmp_path, tiny_recipe_file)
     assert result.exit_code == 0, result.stderr
     assert "warning: 2 of the 4 classes have no training image: c, d\n" in result.stderr
+
+
+def test_a_hold_out_that_leaves_one_class_is_refused_before_any_work(
+    tmp_path: Path, tiny_recipe_file: Path
+) -> None:
+    _write(tmp_path, [0] + [1] * 20, {"names": ["a", "b"]})
+    result = _train(tmp_path, tiny_recipe_file, "data.holdout=10", "optimiser.batch_size=8")
+    assert result.exit_code == 1
+    assert "data.holdout=10 leaves images of the class 'b' only, and training needs two" in result.stderr
+    assert "add images of 'a', or lower data.holdout" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_all_of_whose_images_are_held_out_are_said_at_the_start(
+    tmp_path: Path, tiny_recipe_file: Path
+) -> None:
+    _write(tmp_path, [0] + [1] * 20 + [2] * 20, NAMES)
+    result = _train(tmp_path, tiny_recipe_file, "data.holdout=10")
+    assert result.exit_code == 0, result.stderr
+    assert "warning: 1 of the 4 classes have no training image: d\n" in result.stderr
+    assert "warning: 1 of the 4 classes have all their images held out (data.holdout=10)" in result.stderr
+    assert " and none to train on: a; add images of them" in result.stderr
+
+
+def test_a_hold_out_that_leaves_images_of_each_class_is_not_remarked_upon(
+    tmp_path: Path, tiny_recipe_file: Path
+) -> None:
+    _write(tmp_path, [0, 1] * 40, {"names": ["a", "b"]})
+    result = _train(tmp_path, tiny_recipe_file)
+    assert result.exit_code == 0, result.stderr
+    assert "warning" not in result.stderr
 
 
 @pytest.mark.parametrize("content", ["[1]", '"x"', '{"info": 3}', '{"info": {"features": []}}', "{"])

@@ -216,7 +216,7 @@ def test_weights_that_are_no_longer_finite_are_not_saved(
     monkeypatch.setattr(Phase, "step", breaking)
     with pytest.raises(
         TrainingError,
-        match=r"weights are no longer finite; lower optimiser.learning_rate.* checkpoint stays in",
+        match=r"weights are no longer finite; lower optimiser.learning_rate .*another --out: --resume",
     ):
         _finish(start(tmp_path / "run"))
     assert read_checkpoint(tmp_path / "run" / LAST)[1].progress.step == 1

@@ -23,8 +23,27 @@ def test_eps_may_be_a_fraction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('name = "x"\nepochs = 3\n', "epochs: Extra inputs"),
-        ('name = "x"\n[attack]\neps = "eight"\n', "attack.eps: .*not a number or a fraction"),
+        ('name = "x"\nepochs = 3\n', ": epochs: unknown field; accepted are: name, seed, data, network"),
+        (
+            "name = 'x'\n[optimizer]\n",
+            r": optimizer: unknown field \(did you mean optimiser\?\); accepted are",
+        ),
+        (
+            'name = "x"\n[attack]\nnam = "pgd"\n',
+            r": attack\.nam: unknown field \(did you mean name\?\); accepted are: name, mix, norm, .*noise$",
+        ),
+        (
+            'name = "x"\n[objective]\nname = "mart"\nlabel_smoothing = 0.1\n',
+            r": objective\.label_smoothing: unknown field of 'mart'; accepted are: name, weight$",
+        ),
+        (
+            'name = "x"\n[objective]\nname = "rsupcon"\n[head.objective]\nname = "trades"\nbet = 3\n',
+            r": head\.objective\.bet: unknown field of 'trades' \(did you mean beta\?\); accepted are: name,",
+        ),
+        ('name = "x"\n[objective]\nname = "clead"\nweight = -1\n', r": objective\.weight: Input should be"),
+        ('name = "x"\ndata = 3\n', "data: is a section with fields of its own, not 3"),
+        ('name = "x"\nobjective = "mart"\n', "objective: is a section with fields of its own, not 'mart'"),
+        ('name = "x"\n[attack]\neps = "eight"\n', "attack.eps: 'eight' is not a number or a fraction"),
         ('name = "x"\n[attack]\neps = "8/0"\n', "attack.eps"),
         ('name = "x"\n[attack]\neps = "1e400"\n', "attack.eps"),
         ('name = "x"\n[attack]\neps = 8\n', "did you mean '8/255'"),
@@ -32,14 +51,17 @@ def test_eps_may_be_a_fraction(tmp_path: Path) -> None:
         ('name = "x"\ncheckpoint_seconds = inf\n', "checkpoint_seconds: .*finite"),
         ('name = "x"\n[attack]\nname = "deepfool"\n', "attack.name"),
         ('name = "x"\n[attack]\nname = "mix"\n', "attack: .*a list of attacks in mix"),
-        ('name = "x"\n[attack]\nmix = ["pgd"]\n', "attack: .*other names without one"),
+        ('name = "x"\n[attack]\nmix = ["pgd"]\n', "attack: name = 'mix' goes .*other names without one"),
         ('name = "x"\n[objective]\nname = "simsiam"\n', "objective: .*'ascl', 'clead'"),
         ('name = "x"\n[objective]\nbeta = 3\n', "objective: name must be one of 'ascl', 'clead'"),
         (
             'name = "x"\n[objective]\nname = "rsupcon"\n[head.objective]\nbeta = 3\n',
             "head.objective: name must be one of 'standard', 'pgd_at', 'trades'",
         ),
-        ('name = "x"\n[objective]\nname = "rsupcon"\n', r"rsupcon.*add a section \[head\]"),
+        (
+            'name = "x"\n[objective]\nname = "rsupcon"\n',
+            r"recipe: objective 'rsupcon'.*add a section \[head\]",
+        ),
         ('name = "x"\n[head]\nepochs = 2\n', r"'clead' trains a classifier: it takes no \[head\]"),
         ('name = "x"\n[attack]\nname = "noise_fgsm"\nnorm = "l2"\n', "attack: .*use name = 'pgd' for l2"),
         ('name = "x"\n[optimiser]\nepochs = 0\n', "optimiser.epochs"),
@@ -84,6 +106,11 @@ def test_an_attack_that_does_not_suit_the_objective_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         read_recipe(_write(tmp_path, 'name = "x"\n' + text))
+
+
+def test_an_unknown_field_of_an_override_is_told_like_one_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"optimiser\.epoch: unknown field \(did you mean epochs\?\)"):
+        read_recipe(_write(tmp_path, 'name = "x"\n'), ["optimiser.epoch=3"])
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "name.x=3"])

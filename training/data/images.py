@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,15 +75,18 @@ class LabelledImages:
         size: int,
         *,
         origin: str = "",
+        passed_over: Mapping[str, int] | None = None,
     ) -> None:
         """
         Args:
             origin: the folder or column that the labels are from, for messages.
+            passed_over: by extension, how many image files there are of types that are not read.
 
         Raises:
             DataError: naming the images that cannot be decoded, where they are decoded now.
         """
         self.origin = origin
+        self.passed_over = dict(passed_over or {})
         self.classes = tuple(classes)
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         self.size = size
@@ -153,7 +156,15 @@ class LabelledImages:
         kept = torch.arange(count) * len(self) // count
         pixels = self.pixels(kept).cpu().numpy()
         labels = self.labels[kept].numpy()
-        return LabelledImages(pixels, labels, self.classes, self._decode, self.size, origin=self.origin)
+        return LabelledImages(
+            pixels,
+            labels,
+            self.classes,
+            self._decode,
+            self.size,
+            origin=self.origin,
+            passed_over=self.passed_over,
+        )
 
     def absent_classes(self) -> tuple[str, ...]:
         """Names of the classes that have no image."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,13 @@ from export.manifest import InputSpec
 from training.data.images import DataError, Encoded, LabelledImages
 
 Split = Literal["train", "test"]
-_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+READ = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+"""Extensions of the image files that are read."""
+_OTHER_IMAGES = frozenset(
+    {".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm"}
+    | {".pbm", ".pnm", ".tga", ".ico", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+)
+"""Extensions of files that a person takes for images too."""
 _TORCHVISION: dict[str, Callable[..., datasets.CIFAR10]] = {
     "cifar10": datasets.CIFAR10,
     "cifar100": datasets.CIFAR100,
@@ -132,7 +139,7 @@ def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
     entries = list(folder.iterdir())
     classes = sorted(entry.name for entry in entries if entry.is_dir())
     if not classes:
-        loose = sum(entry.suffix.lower() in _EXTENSIONS for entry in entries)
+        loose = sum(entry.suffix.lower() in READ for entry in entries)
         holds = f"{loose} images that lie in no class" if loose else "no image"
         raise DataError(
             f"{folder} holds {holds}: give each class a folder of its own, with its images in it "
@@ -140,13 +147,32 @@ def _from_folder(folder: Path, spec: InputSpec) -> LabelledImages:
         )
     files: list[Encoded] = []
     labels: list[int] = []
+    passed_over: Counter[str] = Counter()
     for label, name in enumerate(classes):
-        found = sorted(file for file in (folder / name).rglob("*") if file.suffix.lower() in _EXTENSIONS)
+        there = sorted((folder / name).rglob("*"))
+        found = [file for file in there if file.suffix.lower() in READ]
         if not found:
-            raise DataError(f"{folder / name} holds no image; accepted are {', '.join(sorted(_EXTENSIONS))}")
+            raise DataError(f"{folder / name} holds no image; accepted are {', '.join(sorted(READ))}")
         files += [Encoded(str(file), file) for file in found]
         labels += [label] * len(found)
-    return LabelledImages(files, np.asarray(labels), classes, _decoder(spec), spec.height, origin=str(folder))
+        passed_over.update(_unread(there))
+    return LabelledImages(
+        files,
+        np.asarray(labels),
+        classes,
+        _decoder(spec),
+        spec.height,
+        origin=str(folder),
+        passed_over=passed_over,
+    )
+
+
+def _unread(files: Iterable[Path]) -> Iterator[str]:
+    """The extensions of those that are images, of types that are not read. Hidden files do not count."""
+    for file in files:
+        kind = file.suffix.lower()
+        if kind in _OTHER_IMAGES and not file.name.startswith("."):
+            yield kind
 
 
 def _from_parquet(shards: Sequence[Path], spec: InputSpec) -> LabelledImages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.data.images import DataError
+from training.data.images import DataError, LabelledImages
 
 
 def generator(*key: int) -> torch.Generator:
@@ -37,6 +37,26 @@ def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     mask[chosen] = True
     everyone = torch.arange(len(labels))
     return everyone[~mask], everyone[mask]
+
+
+def all_held_out(images: LabelledImages, train: Tensor, *, holdout: int) -> tuple[str, ...]:
+    """Names of the classes that have images, but none among those at `train`: they are not learnt.
+
+    Args:
+        holdout: how many are held out.
+
+    Raises:
+        DataError: fewer than two classes are left to train on.
+    """
+    left = set(images.labels[train].tolist())
+    gone = tuple(images.classes[label] for label in sorted(set(images.labels.tolist()) - left))
+    if len(left) < 2:
+        raise DataError(
+            f"{images.origin}: data.holdout={holdout} leaves images of the class "
+            f"{images.classes[min(left)]!r} only, and training needs two classes at least; "
+            f"add images of {', '.join(map(repr, gone[:5]))}, or lower data.holdout (10 at least)"
+        )
+    return gone
 
 
 def epoch_order(indices: Tensor, seed: int, epoch: int) -> Tensor:

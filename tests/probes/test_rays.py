@@ -19,7 +19,7 @@ from probes.attacks.result import AttackResult, Queried
 from probes.budget import Budget
 from probes.classifier import Classifier, Gradient
 from probes.losses import Loss
-from probes.objective import untargeted
+from probes.objective import Answer, untargeted
 from tests.probes.models import (
     Convert,
     Linear,
@@ -96,6 +96,18 @@ def test_single_values_lead_to_the_distance_of_a_linear_model(convert: Convert, 
     wanted = model.weights[1] - model.weights[0]
     clear = np.abs(wanted) > 0.02 * np.abs(wanted).sum() / 48
     np.testing.assert_array_equal(np.sign(result.images[0] - batch[0]).ravel()[clear], np.sign(wanted)[clear])
+
+
+def test_a_turn_that_comes_no_nearer_is_not_kept(convert: Convert) -> None:
+    # The second half weighs nothing. [0, 1] is halved to [0.25, 0.375], then [0, 0.375] to [0.1875, 0.375].
+    weights = np.repeat(np.asarray([1.0, 0.0], dtype=np.float32), 24)
+    model = Linear(np.stack([weights, 0.0 * weights]), np.asarray([0.3 * 24 - 12, 0.0], dtype=np.float32))
+    batch, seen = np.full((1, 3, 4, 4), 0.5, dtype=np.float32), []
+    result = attack(convert, model, batch, 0.45, tolerance=0.2, on_query=seen.append)
+    np.testing.assert_array_equal(result.images, batch - np.float32(0.375))
+    # After the image and the first direction, all differ from the one that was kept in one block.
+    raised = [int((np.asarray(one.images) > 0.5).sum()) for one in seen[2:]]
+    assert max(raised) == 24
 
 
 def test_a_radius_that_is_known_roughly_is_settled_at_eps(convert: Convert) -> None:
@@ -218,6 +230,16 @@ def test_it_looks_at_decisions_only(convert: Convert) -> None:
     )
     assert 0 < by_logits.adversarial.sum() < 8
     same(by_decisions, by_logits)
+
+    labelled = untargeted(OneByOne(on(convert, model)), convert(predicted(model, batch)))
+
+    def without_values(points: Array, rows: Array) -> Answer:
+        answer = labelled.query(points, rows)
+        return answer._replace(value=answer.value * np.nan)
+
+    radii = convert(np.full((8,), SOME_FLIP, dtype=np.float32))
+    blind = rays(without_values, convert(batch), eps=radii, queries=60)
+    same(AttackResult(*(np.asarray(array) for array in blind)), by_logits)
 
 
 def test_what_is_decided_otherwise_already_is_left_as_it_is(convert: Convert) -> None:

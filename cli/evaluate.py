@@ -66,8 +66,8 @@ def _eps(context: click.Context, parameter: click.Parameter, text: str | None) -
     "--attacks",
     metavar="NAMES",
     shell_complete=complete.attacks,
-    help="With commas, of noise, fgsm, pgd-50-10, apgd-ce, apgd-t, square, transfer and autoattack; '' "
-    "measures clean images only.  [noise,fgsm,pgd-50-10,autoattack, as far as the data allows]",
+    help="With commas, of noise, fgsm, pgd-50-10, apgd-ce, apgd-t, square, rays, transfer and autoattack; "
+    "'' measures clean images only.  [noise,fgsm,pgd-50-10,autoattack, as far as the data allows]",
 )
 @click.option(
     "--transfer-from",

@@ -14,6 +14,7 @@ _MEASUREMENTS = {
     "apgd-ce": ("APGD, cross-entropy", "parameter-free PGD (Croce and Hein, arXiv 2003.01690)"),
     "apgd-t": ("APGD, targeted", "the same with a targeted loss on logits, against several classes"),
     "square": ("Square", "queries only, without gradients (Andriushchenko et al., arXiv 1912.00049)"),
+    "rays": ("RayS", "decisions only, without gradients (Chen and Gu, arXiv 2006.12792)"),
     "transfer": ("Transfer", "PGD-50 on another network: a control, weaker than attacking this one"),
     "worst-case": ("Worst case", "images that withstood every attack and check of the evaluation"),
     "autoattack": ("AutoAttack", "the standard ensemble (Croce and Hein, arXiv 2003.01690)"),

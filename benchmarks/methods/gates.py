@@ -34,6 +34,7 @@ MASKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "black_box_adds_nothing": ("quantised input",),
         "square_alone_is_weaker": ("quantised input",),
+        "hard_label_is_weaker": ("quantised input",),
         "transfer_is_weaker": ("quantised input",),
         "control_breaks": ("quantised input",),
         "autoattack_agrees": ("saturated logits",),

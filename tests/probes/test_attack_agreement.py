@@ -11,6 +11,7 @@ import pytest
 from probes.arrays import Array
 from probes.attacks.apgd import apgd
 from probes.attacks.fmn import fmn
+from probes.attacks.rays import rays
 from probes.attacks.square import square
 from probes.losses import Loss
 from probes.objective import untargeted
@@ -82,6 +83,32 @@ def test_our_square_succeeds_no_less_often(target: tuple[Any, Array, Array], nor
     mine = (network(ours.images).argmax(1) != labels).float()
     assert 0.1 < float(theirs.mean()) < 0.9
     assert not_below(mine, theirs)
+
+
+def test_our_rays_comes_nearer_than_hop_skip_jump(target: tuple[Any, Array, Array]) -> None:
+    # No library at hand has RayS: this is what foolbox has for attacks by decisions alone.
+    network, images, labels = target
+    model, asked = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), []
+    library = foolbox.attacks.HopSkipJumpAttack(
+        steps=3, initial_gradient_eval_steps=50, max_gradient_eval_steps=100, constraint="linf"
+    )
+    hook = network.register_forward_hook(lambda _, inputs, __: asked.append(len(inputs[0])))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _, points, _ = library(model, images, labels, epsilons=None)
+    hook.remove()
+    theirs = threat_named("linf").size(points - images)
+    ours = rays(
+        untargeted(TorchClassifier(network), labels).query,
+        images,
+        eps=torch.full((COUNT,), 4 / 255),
+        queries=sum(asked) // COUNT,
+    )
+    mine = (network(ours.images).argmax(1) != labels).float()
+    assert bool((mine.bool() == ours.adversarial).all())
+    assert 0.1 < float(mine.mean()) < 0.9
+    assert not_below(mine, (theirs <= 4 / 255).float())
+    assert float((-ours.value).median()) <= float(theirs.median())
 
 
 # foolbox 3.3.4 does not project in its l2 FMN (norms are divided by themselves), so DDN stands in for it.

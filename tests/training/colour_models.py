@@ -147,7 +147,7 @@ def measure(
     **options: object,
 ) -> Evaluation:
     """l-inf 8/255 on 40 images, unless the options of the request say otherwise."""
-    request = EvaluationRequest(norm="linf", **{"eps": 8 / 255, "n": 40, **options})  # type: ignore[arg-type]
+    request = EvaluationRequest(**{"norm": "linf", "eps": 8 / 255, "n": 40, **options})  # type: ignore[arg-type]
     return evaluate(
         module,
         images,

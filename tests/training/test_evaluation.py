@@ -77,6 +77,8 @@ def test_what_was_not_run_is_not_passed(images: LabelledImages) -> None:
         ({"eps": math.inf}, "must be greater than 0"),
         ({"attacks": ("transfer",)}, "transfer needs a second model .* --transfer-from"),
         ({"eps": 8.0}, "beyond any image; did you mean 8/255"),
+        ({"attacks": ("rays",), "norm": "l2"}, "rays attacks in linf only, not in l2; accepted .*: noise, f"),
+        ({"attacks": ("rays",), "norm": "l1"}, "rays attacks in linf only, not in l1; accepted .*: noise, f"),
     ],
 )
 def test_impossible_requests_are_refused(

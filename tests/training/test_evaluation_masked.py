@@ -40,13 +40,14 @@ def test_a_sound_model_fails_none_of_these_gates(images: LabelledImages) -> None
     module = Colour()
     options = {
         "transfer_from": Colour(scale=10.0),
-        "attacks": (*FAST, "apgd-t", "square"),
+        "attacks": (*FAST, "apgd-t", "square", "rays"),
         "eps": 4 / 255,
         "n": 30,
     }
     evaluation = measure(module, relabelled(images, module), **options)
     assert [found.name for found in evaluation.gates if found.passed is False] == ["enough_images"]
     assert gate(evaluation, "square_alone_is_weaker").passed is True
+    assert gate(evaluation, "hard_label_is_weaker").passed is True
     assert gate(evaluation, "transfer_is_weaker").passed is True
 
 
@@ -92,6 +93,15 @@ def test_square_finds_what_gradients_miss(images: LabelledImages) -> None:
     assert accuracy(evaluation, "square") < 0.5 < accuracy(evaluation, "pgd-50-10")
     assert evaluation.worst_case is not None
     assert evaluation.worst_case.accuracy <= accuracy(evaluation, "square")
+
+
+def test_decisions_alone_find_what_gradients_miss(images: LabelledImages) -> None:
+    module = Quantised()
+    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "apgd-t", "rays"), n=10)
+    assert gate(evaluation, "hard_label_is_weaker").passed is False
+    assert accuracy(evaluation, "rays") < 0.5 < accuracy(evaluation, "pgd-50-10")
+    assert evaluation.worst_case is not None
+    assert evaluation.worst_case.accuracy <= accuracy(evaluation, "rays")
 
 
 def test_square_breaks_what_autoattack_s_gradients_leave(images: LabelledImages) -> None:

@@ -49,6 +49,7 @@ def _sound(**changes: object) -> Evidence:
         "fgsm": _flags(400),
         "pgd-50-10": _flags(350),
         "square": _flags(420),
+        "rays": _flags(450),
         "transfer": _flags(500),
         "autoattack": auto.standing,
     }
@@ -96,6 +97,7 @@ def test_sound_figures_pass_every_gate() -> None:
         ("large_eps_breaks", {"by_eps": ((0.016, 0.5), (0.031, 0.35), (0.1, 0.1), (0.2, 0.1), (0.5, 0.101))}),
         ("black_box_adds_nothing", {"autoattack": _auto((350, 312, 312, 309))}),
         ("square_alone_is_weaker", {"square": _flags(420) & ~_flags(3)}),
+        ("hard_label_is_weaker", {"rays": _flags(450) & ~_flags(3)}),
         ("transfer_is_weaker", {"transfer": _flags(500) & ~_flags(6)}),
         ("control_breaks", {"control": (0.9, 0.02)}),
         # An untrained network falls to anything.
@@ -111,7 +113,8 @@ def test_each_gate_fails_on_what_it_is_for(gate: str, changes: dict[str, object]
 
 
 def test_few_images_carry_no_claim() -> None:
-    without = {name: flags for name, flags in _sound().standing.items() if name not in ("square", "transfer")}
+    optional = ("square", "rays", "transfer")
+    without = {name: flags for name, flags in _sound().standing.items() if name not in optional}
     assert _failed(replace(_sound(), clean=_flags(600, 999), standing=without)) == ["enough_images"]
 
 
@@ -127,15 +130,31 @@ def test_each_gate_on_the_trace_fails(gate: str, change: str) -> None:
 
 def test_gates_on_what_is_optional_are_made_only_when_it_was_asked_for() -> None:
     full, standing = _sound(), dict(_sound().standing)
-    del standing["square"], standing["transfer"]
+    del standing["square"], standing["rays"], standing["transfer"]
     names = {gate.name for gate in judge(_sound())}
     fewer = {gate.name for gate in judge(replace(full, standing=standing, control=None))}
-    assert names - fewer == {"square_alone_is_weaker", "transfer_is_weaker", "control_breaks"}
+    assert names - fewer == {
+        "square_alone_is_weaker",
+        "hard_label_is_weaker",
+        "transfer_is_weaker",
+        "control_breaks",
+    }
 
 
 def test_a_black_box_is_compared_with_all_gradients_together() -> None:
-    # PGD leaves ten images that fall to Square; APGD had broken those.
-    assert _failed(_sound(square=_flags(320) | (_flags(600) & ~_flags(350)))) == []
+    # PGD leaves thirty images that fall to both; APGD had broken those.
+    left = _flags(320) | (_flags(600) & ~_flags(350))
+    assert _failed(_sound(square=left, rays=left)) == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "gate"), [("square", "square_alone_is_weaker"), ("rays", "hard_label_is_weaker")]
+)
+def test_the_cross_entropy_s_gradient_is_no_match_for_queries(attack: str, gate: str) -> None:
+    standing = {name: flags for name, flags in _sound().standing.items() if name in ("pgd-50-10", attack)}
+    evidence = replace(_sound(), standing=standing, autoattack=None)
+    found = {one.name: one for one in judge(evidence)}[gate]
+    assert found.passed is None and "APGD-T or AutoAttack was not run" in found.detail
 
 
 def test_wilson_against_published_values() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from probes.attacks.fgsm import fgsm
 from probes.attacks.noise import random_noise
 from probes.attacks.pgd import pgd
+from probes.attacks.rays import rays
 from probes.attacks.result import AttackResult, OnStep
 from probes.objective import untargeted
 from probes.threat import Norm, threat_named
@@ -126,6 +127,21 @@ def noise_attack(classifier: TorchClassifier, threat: NormEps, *, draws: int, se
             draws=draws,
             seed=seed,
             samples=samples,
+        )
+
+    return attack
+
+
+def rays_attack(classifier: TorchClassifier, eps: float, *, queries: int) -> Attack:
+    """RayS in l-inf by decisions alone, stopping at the first success inside the ball. Nothing is random."""
+
+    def attack(images: Tensor, labels: Tensor, samples: Tensor) -> AttackResult:
+        return rays(
+            untargeted(classifier, labels).query,
+            images,
+            eps=images.new_full((len(images),), eps),
+            queries=queries,
+            early_stop=True,
         )
 
     return attack

@@ -41,8 +41,8 @@ def evaluate(
         control: one that was trained without defence; the same PGD has to break it.
 
     Raises:
-        EvaluationError: if there are too few images or classes for what was asked for, an attack is unknown,
-            or the memory does not suffice.
+        EvaluationError: if there are too few images or classes for what was asked for, an attack is unknown
+            or not made in this norm, or the memory does not suffice.
     """
     ledger = Ledger(request.norm, request.eps)
     settled = settle(

@@ -2,7 +2,7 @@
 
 After Carlini et al. (arXiv 1902.06705), Athalye et al. (arXiv 1802.00420) and AutoAttack's own flags. Each is
 a pure function of what was measured. A model is called robust only if all were measured and all passed.
-Those that look at something optional (a second model, Square alone) are made when it was asked for.
+Those that look at something optional (a second model, Square alone, RayS) are made when it was asked for.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ training with FGSM overfitted.
 """
 SLACK = 0.005
 """Half a point: what random starts change from run to run. Carlini et al. accept as much for more steps."""
-SQUARE_SLACK = 0.002
-"""What AutoAttack's own flag accepts."""
+QUERY_SLACK = 0.002
+"""What AutoAttack's own flag accepts, of Square."""
 RISING = 0.8
 """Sound networks rise in nearly every step, a gradient that says nothing in half of them."""
 ZERO_GRADIENTS = 0.01
@@ -53,7 +53,8 @@ def judge(evidence: Evidence) -> tuple[Gate, ...]:
         _monotone(evidence),
         _large_eps_breaks(evidence),
         _black_box_adds_nothing(evidence),
-        *_square_alone_is_weaker(evidence),
+        *_queries_are_weaker("square_alone_is_weaker", "square", "Square", evidence),
+        *_queries_are_weaker("hard_label_is_weaker", "rays", "RayS", evidence),
         *_transfer_is_weaker(evidence),
         *_control_breaks(evidence),
         _autoattack_agrees(evidence),
@@ -163,19 +164,20 @@ def _black_box_adds_nothing(evidence: Evidence) -> Gate:
     gain = _share(before) - _share(evidence.autoattack.standing)
     return _gate(
         "black_box_adds_nothing",
-        _within(gain, SQUARE_SLACK),
-        f"Square breaks {gain:.1%} after the gradient attacks (accepted: {SQUARE_SLACK:.1%})",
+        _within(gain, QUERY_SLACK),
+        f"Square breaks {gain:.1%} after the gradient attacks (accepted: {QUERY_SLACK:.1%})",
     )
 
 
-def _square_alone_is_weaker(evidence: Evidence) -> tuple[Gate, ...]:
-    name, square = "square_alone_is_weaker", evidence.standing.get("square")
-    if square is None:
+def _queries_are_weaker(name: str, attack: str, called: str, evidence: Evidence) -> tuple[Gate, ...]:
+    left = evidence.standing.get(attack)
+    if left is None:
         return ()
-    # Square climbs the margin: PGD on the cross-entropy is no match for that on a sound model either.
+    # Square climbs the margin, RayS asks where its sign changes: PGD on the cross-entropy is no match for
+    # either on a sound model.
     if evidence.white_box is None or not evidence.targeted:
         return (_missing(name, "APGD-T or AutoAttack"),)
-    return (_adds_little(name, "Square", square, "gradients", evidence.white_box, SQUARE_SLACK),)
+    return (_adds_little(name, called, left, "gradients", evidence.white_box, QUERY_SLACK),)
 
 
 def _transfer_is_weaker(evidence: Evidence) -> tuple[Gate, ...]:

@@ -15,6 +15,7 @@ from training.evaluation.attacks import (
     fgsm_attack,
     noise_attack,
     pgd_attack,
+    rays_attack,
     survive,
     transfer_attack,
 )
@@ -30,6 +31,8 @@ from training.evaluation.trace import LossTrace
 
 _NOISE_DRAWS = 10
 _PGD_STEPS, _PGD_RESTARTS = 50, 10
+_RAYS_QUERIES = 1000
+"""Of images that it cannot break. Square, in AutoAttack, asks 5,000."""
 _CHECK_STEPS = 20
 _CHECK_IMAGES = 200
 """The checks at other eps and of the control look for gross failures, so few images do."""
@@ -80,6 +83,8 @@ class Measurement:
                 twice = pgd_attack(classifier, threat, steps=2 * _PGD_STEPS, restarts=1, seed=seed + 1)
                 standing = self._standing[name]
                 self._longer = self._under("check: twice the steps", twice, standing, self._request.eps)
+            case "rays":
+                self._run(name, rays_attack(classifier, self._request.eps, queries=_RAYS_QUERIES))
             case "transfer":
                 if surrogate is None:
                     raise ValueError("transfer needs a second model")

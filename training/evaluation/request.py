@@ -8,13 +8,17 @@ from typing import Literal, get_args
 
 from probes.threat import Norm
 
-AttackName = Literal["noise", "fgsm", "pgd-50-10", "apgd-ce", "apgd-t", "square", "transfer", "autoattack"]
+AttackName = Literal[
+    "noise", "fgsm", "pgd-50-10", "apgd-ce", "apgd-t", "square", "rays", "transfer", "autoattack"
+]
 ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
 DEFAULT_ATTACKS: tuple[AttackName, ...] = ("noise", "fgsm", "pgd-50-10", "autoattack")
-"""The others are parts of AutoAttack run alone, or want a second model."""
+"""The others are parts of AutoAttack run alone, ask for decisions only, or want a second model."""
 DLR_CLASSES = 4
 """The targeted DLR loss ranks four logits."""
 _NEEDS_DLR = ("apgd-t", "autoattack")
+_LINF_ALONE = ("rays",)
+"""They look for a corner of a cube."""
 _IMAGES = 1000
 
 
@@ -57,8 +61,8 @@ def settle(request: EvaluationRequest, *, images: int, classes: int, transfer: b
         transfer: a second model is given; then `transfer` is among the attacks, named or not.
 
     Raises:
-        EvaluationError: there are too few images or classes for what was asked for, an attack is unknown or
-            lacks its second model, or eps is out of range.
+        EvaluationError: there are too few images or classes for what was asked for, an attack is unknown,
+            is not made in this norm or lacks its second model, or eps is out of range.
     """
     n = min(_IMAGES, images) if request.n is None else request.n
     if not 1 <= n <= images:
@@ -73,6 +77,12 @@ def settle(request: EvaluationRequest, *, images: int, classes: int, transfer: b
     unknown = [name for name in asked if name not in ATTACKS]
     if unknown:
         raise EvaluationError(f"unknown attack {unknown[0]!r}; accepted are: {', '.join(ATTACKS)}")
+    elsewhere = [name for name in asked if name in _LINF_ALONE and request.norm != "linf"]
+    if elsewhere:
+        accepted = ", ".join(name for name in ATTACKS if name not in _LINF_ALONE)
+        raise EvaluationError(
+            f"{elsewhere[0]} attacks in linf only, not in {request.norm}; accepted there are: {accepted}"
+        )
     if "transfer" in asked and not transfer:
         raise EvaluationError("transfer needs a second model to make its images on: give --transfer-from")
     attacks = tuple(name for name in ATTACKS if name in asked or (name == "transfer" and transfer))

@@ -153,6 +153,7 @@ def evaluate(
         if curve_file is not None:
             # Now rather than after an hour of attacks.
             import training.evaluation.plot as plot
+        from training.data.remarks import unread
         from training.data.sources import open_images
         from training.evaluation.evaluate import evaluate as measure
         from training.evaluation.request import EvaluationRequest
@@ -179,6 +180,8 @@ def evaluate(
             f"{data_dir} holds the classes {', '.join(images.classes)}, "
             f"but {subject.name} knows {', '.join(subject.classes)}"
         )
+    for remark in unread(images):
+        click.echo(remark, err=True)
     evaluation = measure(
         subject.module,
         images,

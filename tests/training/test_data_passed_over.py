@@ -48,7 +48,7 @@ def test_they_are_said_once_at_the_start(folder: Path, tiny_recipe_file: Path) -
     assert result.exit_code == 0, result.stderr
     said = (
         "warning: 4 image files are passed over (1 .jfif, 3 .tif): read are .bmp, .jpeg, .jpg, .png, .webp; "
-        "convert them to train on them\n"
+        "convert them if they are to count\n"
     )
     assert result.stderr.count(said) == 1
     assert result.stderr.count("warning") == 1

@@ -162,3 +162,15 @@ def test_a_curve_that_cannot_be_written_is_said_before_any_work(
     result = _clead("evaluate", run, "--data-dir", data, "--curve", tmp_path / path)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_test_images_of_types_that_are_not_read_are_told(pair: tuple[Path, Path]) -> None:
+    run, data = pair
+    other = data / "test" / "b" / "3.tif"
+    other.write_bytes(b"II*\0")
+    try:
+        measured = _clead("evaluate", run, "--data-dir", data, "--attacks", "", "--device", "cpu")
+    finally:
+        other.unlink()
+    assert measured.exit_code == 0, measured.output
+    assert "warning: 1 image files are passed over (1 .tif)" in measured.stderr

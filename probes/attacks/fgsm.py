@@ -35,7 +35,7 @@ def noise_fgsm(
 
     The noise is uniform in [-noise * eps, noise * eps] and the sum is *not* projected back to the ball, which
     is what keeps single-step training from collapsing. For training only: its images leave the threat model.
-    The authors' code also cuts the noisy image to [0, 1], where the gradient is taken; here only the result is.
+    The authors' code cuts the noisy image, too, to [0, 1], where the gradient is taken.
 
     Returns:
         float32[N, C, H, W] in [0, 1].

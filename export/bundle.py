@@ -44,7 +44,8 @@ __all__ = [
     "CARD", "CLASSIFIER", "GRADIENT", "MANIFEST", "REQUIRED_FILES", "SAMPLE", "WEIGHTS",
     "Architecture", "Bundle", "BundleError", "BundleNotFoundError", "BundleRef", "Check", "Description",
     "FileEntry", "InputSpec", "Manifest", "Metric", "Provenance", "ThreatSpec",
-    "list_bundles", "load_bundle", "next_version", "resolve_bundle", "write_bundle",
+    "find_bundle", "list_bundles", "load_bundle", "named_path", "next_version", "resolve_bundle",
+    "verify_bundle", "write_bundle",
 ]  # fmt: skip
 
 GRAPH_INTERFACES = {
@@ -60,7 +61,10 @@ class BundleNotFoundError(BundleError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A verified bundle. `sha256` (of the bytes of manifest.json) covers every file of the model."""
+    """A verified bundle. `sha256` (of the bytes of manifest.json) covers every file of the model.
+
+    `path` is the folder itself, also where a link led to it: the link may lead elsewhere a moment later.
+    """
 
     path: Path
     manifest: Manifest
@@ -81,24 +85,51 @@ class BundleRef:
 
 
 def load_bundle(path: Path | str) -> Bundle:
-    """Reads and verifies the bundle in the folder `path` (`.../<name>/<version>`).
-
-    Verified are the manifest's schema, that the folder holds the listed files and nothing else, every size
-    and sha256, the names of the graphs' inputs and outputs, that they use standard operators, and that their
-    weights lie in this folder.
+    """Reads and verifies the bundle in the folder `path` (`.../<name>/<version>`). Of links in it the
+    names count, not those of the folders that they lead to.
 
     Raises:
         BundleNotFoundError: there is no such folder, or it has no manifest.
         BundleError: anything else that is not as it must be; names the file.
     """
-    folder = Path(path).resolve()
-    bundle = _verified(folder)
+    bundle = verify_bundle(path)
     name, version = bundle.manifest.name, bundle.manifest.version
-    if (folder.parent.name, folder.name) != (name, version):
+    asked = named_path(path)
+    if (asked.parent.name, asked.name) != (name, version):
         raise BundleError(
-            f"{folder} holds the manifest of {name}/{version}: move it to a folder <models>/{name}/{version}"
+            f"{asked} holds the manifest of {name}/{version}: move it to a folder <models>/{name}/{version}"
         )
     return bundle
+
+
+def named_path(path: Path | str) -> Path:
+    """A path without `..`, from the root, by whose last two names a bundle is listed and asked for."""
+    # Links are left in it, which Path.resolve would follow.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def verify_bundle(path: Path | str) -> Bundle:
+    """As `load_bundle`, whatever the folder is called.
+
+    Verified are the manifest's schema, that the folder holds the listed files and nothing else, every size
+    and sha256, the names of the graphs' inputs and outputs, that they use standard operators, and that their
+    weights lie in this folder.
+    """
+    folder = Path(path).resolve()
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    if manifest_path.is_symlink() or manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{manifest_path} is a link or larger than {MAX_MANIFEST_BYTES} bytes")
+    data = manifest_path.read_bytes()
+    manifest = parse_manifest(data, source=str(manifest_path))
+    for stranger in sorted({path.name for path in folder.iterdir()} - set(manifest.files) - {MANIFEST}):
+        raise BundleError(f"{folder / stranger} is not listed in {MANIFEST}: remove it")
+    for name, entry in manifest.files.items():
+        _check_file(folder / name, entry)
+    for name, (inputs, outputs) in GRAPH_INTERFACES.items():
+        _check_graph(folder / name, inputs, outputs)
+    return Bundle(path=folder, manifest=manifest, sha256=hashlib.sha256(data).hexdigest())
 
 
 def write_bundle(parent: Path | str, description: Description, files: Mapping[str, bytes]) -> Bundle:
@@ -137,7 +168,7 @@ def write_bundle(parent: Path | str, description: Description, files: Mapping[st
         for name, content in [*files.items(), (MANIFEST, manifest)]:
             _write_synchronised(hidden / name, content)
         _synchronise(hidden)
-        _verified(hidden)
+        verify_bundle(hidden)
         hidden.rename(target)
         _synchronise(home)
     except OSError as error:
@@ -156,12 +187,22 @@ def list_bundles(models_dir: Path | str) -> list[BundleRef]:
     root = Path(models_dir)
     if not root.is_dir():
         raise BundleNotFoundError(f"{root} is not a folder of models (<name>/<version>/{MANIFEST})")
-    refs = [
-        BundleRef(name=path.parent.parent.name, version=path.parent.name, path=path.parent)
-        for path in root.glob(f"*/*/{MANIFEST}")
-        if re.fullmatch(VERSION_PATTERN, path.parent.name)
-    ]
-    return sorted(refs, key=lambda ref: (ref.name, int(ref.version)))
+    return [ref for name in sorted(_entries(root)) for ref in _versions(root / name)]
+
+
+def find_bundle(models_dir: Path | str, reference: str) -> BundleRef | None:
+    """The bundle `name` (its newest version) or `name/version` under `models_dir`; None if it is not there.
+    Other names are not looked at, however many there are.
+    """
+    name, asked, version = reference.partition("/")
+    # What leads elsewhere is no name.
+    if name in ("", "..") or Path(name).name != name:
+        return None
+    folder = Path(models_dir) / name
+    if not asked:
+        return next(reversed(_versions(folder)), None)
+    found = re.fullmatch(VERSION_PATTERN, version) and _has_manifest(folder / version)
+    return BundleRef(name=name, version=version, path=folder / version) if found else None
 
 
 def resolve_bundle(models_dir: Path | str, reference: str) -> Path:
@@ -170,13 +211,10 @@ def resolve_bundle(models_dir: Path | str, reference: str) -> Path:
     Raises:
         BundleNotFoundError: no such model or version, or not a reference at all; says which ones there are.
     """
-    name, _, version = reference.partition("/")
-    refs = list_bundles(models_dir)
-    found = [ref for ref in refs if ref.name == name and ("/" not in reference or ref.version == version)]
-    if not found:
-        there = ", ".join(f"{ref.name}/{ref.version}" for ref in refs) or "none"
-        raise BundleNotFoundError(f"there is no model {reference!r}; give a name or name/version of: {there}")
-    return found[-1].path
+    if (found := find_bundle(models_dir, reference)) is not None:
+        return found.path
+    there = ", ".join(f"{ref.name}/{ref.version}" for ref in list_bundles(models_dir)) or "none"
+    raise BundleNotFoundError(f"there is no model {reference!r}; give a name or name/version of: {there}")
 
 
 def next_version(parent: Path | str) -> str:
@@ -185,25 +223,33 @@ def next_version(parent: Path | str) -> str:
     return str(max(taken, default=0) + 1)
 
 
+def _versions(folder: Path) -> list[BundleRef]:
+    """The bundles of one model's folder, from old to new; none where nothing can be read."""
+    versions = [name for name in _entries(folder) if re.fullmatch(VERSION_PATTERN, name)]
+    return [
+        BundleRef(name=folder.name, version=version, path=folder / version)
+        for version in sorted(versions, key=int)
+        if _has_manifest(folder / version)
+    ]
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    # Of a name that the system does not accept, too.
+    except (OSError, ValueError):
+        return []
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _manifest_of(fields: dict[str, object]) -> Manifest:
     return parse_manifest(json.dumps(fields).encode(), source="the new manifest")
-
-
-def _verified(folder: Path) -> Bundle:
-    manifest_path = folder / MANIFEST
-    if not manifest_path.is_file():
-        raise BundleNotFoundError(f"{folder} is not a bundle: it has no {MANIFEST}")
-    if manifest_path.is_symlink() or manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{manifest_path} is a link or larger than {MAX_MANIFEST_BYTES} bytes")
-    data = manifest_path.read_bytes()
-    manifest = parse_manifest(data, source=str(manifest_path))
-    for stranger in sorted({path.name for path in folder.iterdir()} - set(manifest.files) - {MANIFEST}):
-        raise BundleError(f"{folder / stranger} is not listed in {MANIFEST}: remove it")
-    for name, entry in manifest.files.items():
-        _check_file(folder / name, entry)
-    for name, (inputs, outputs) in GRAPH_INTERFACES.items():
-        _check_graph(folder / name, inputs, outputs)
-    return Bundle(path=folder, manifest=manifest, sha256=hashlib.sha256(data).hexdigest())
 
 
 def _check_file(path: Path, entry: FileEntry) -> None:

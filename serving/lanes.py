@@ -22,6 +22,10 @@ ones.
 """
 
 
+class JobDropped(Exception):
+    """Nobody wants the answer of a job any more that had not begun."""
+
+
 class Workers(Protocol[Job]):
     """What computes the jobs of a lane, in threads of its own."""
 
@@ -46,13 +50,16 @@ class JobThreads:
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
         """Queues a job."""
-        since = time.monotonic()
+        since, waiting = time.monotonic(), [job]
 
         def run() -> T:
             self._on_wait(time.monotonic() - since)
-            return job()
+            return waiting.pop()()
 
-        return self._threads.submit(run)
+        future = self._threads.submit(run)
+        # What is dropped stays in the queue until its turn comes, and shall not keep its image until then.
+        future.add_done_callback(lambda _: waiting.clear())
+        return future
 
     def close(self) -> None:
         """Lets running jobs finish and drops waiting ones."""
@@ -71,13 +78,17 @@ class _Queue:
         """How long one more would wait for those that are there."""
         return self.jobs * (self._seconds_per_job or 0.0)
 
-    def begin(self) -> Callable[[], None]:
-        """Counts a job from now on; what is returned is to be called at its end."""
+    def begin(self) -> Callable[[bool], None]:
+        """Counts a job from now on; what is returned is to be called at its end, with whether its time says
+        something about those of others.
+        """
         self.jobs += 1
         begun, before = self._clock(), self.jobs
 
-        def ended() -> None:
+        def ended(counts: bool) -> None:
             self.jobs -= 1
+            if not counts:
+                return
             # However many are computed at once: those that came before this one took as long as it has.
             seconds, known = (self._clock() - begun) / before, self._seconds_per_job
             self._seconds_per_job = seconds if known is None else known + _SMOOTHING * (seconds - known)
@@ -182,8 +193,9 @@ class Lane(Generic[Job]):
         self.admitted += change
         self._on_change(self.admitted)
 
-    def submit(self, job: Job, on_end: Callable[[], None], *, slow: bool) -> Future[Any]:
-        """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended.
+    def submit(self, job: Job, on_end: Callable[[], bool], *, slow: bool) -> Future[Any]:
+        """Hands a job to the workers; for `Place`. `on_end`: called in the loop once it has really ended;
+        says whether its time counts.
 
         Raises:
             Problem: overloaded, when too many slow ones wait.
@@ -195,8 +207,7 @@ class Lane(Generic[Job]):
         ended = (self._slow if slow else self._quick).begin()
 
         def end() -> None:
-            ended()
-            on_end()
+            ended(on_end())
 
         def tell(_: Future[Any]) -> None:
             # A loop that has closed has no places left to count.
@@ -208,7 +219,8 @@ class Lane(Generic[Job]):
 
     def begin(self) -> Callable[[], None]:
         """Counts a job computed elsewhere from now on; what is returned is to be called at its end."""
-        return self._quick.begin()
+        ended = self._quick.begin()
+        return lambda: ended(True)
 
 
 class Place(Generic[Job]):
@@ -217,6 +229,8 @@ class Place(Generic[Job]):
     def __init__(self, lane: Lane[Job]) -> None:
         self._lane = lane
         self._held = 1
+        self._future: Future[Any] | None = None
+        self._dropped = False
         lane.count(+1)
 
     def __enter__(self) -> Self:
@@ -240,14 +254,30 @@ class Place(Generic[Job]):
         Raises:
             Problem: deadline_exceeded when it is not there in time; a job that has not begun is dropped.
                 overloaded, with Retry-After, when it is slow and too many of them wait.
+            JobDropped: by `drop`.
         """
-        future = self._lane.submit(job, self._release, slow=slow)
+        self._future = future = self._lane.submit(job, self._end, slow=slow)
         self._held += 1
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise deadline_exceeded("the answer was not ready before the deadline") from None
+        except asyncio.CancelledError:
+            if self._dropped:
+                raise JobDropped from None
+            raise
+        finally:
+            self._future = None
+
+    def drop(self) -> None:
+        """Has `run` drop its job, unless it has begun: nobody waits for it any more."""
+        if self._future is not None:
+            self._dropped = self._future.cancel()
+
+    def _end(self) -> bool:
+        self._release()
+        return not self._dropped
 
     def _release(self) -> None:
         self._held -= 1

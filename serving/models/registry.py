@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from engines.engine import EngineError
-from export.bundle import Bundle, BundleError, BundleRef, list_bundles, resolve_bundle
+from export.bundle import Bundle, BundleError, BundleRef
 from serving.models.failures import Failures, bundle_ref
 from serving.models.model import EngineLoader, Model, default_reference, warm_up
+from serving.models.references import References
 from serving.models.verified_bundles import VerifiedBundles
 from serving.observing.request_log import LOGGER
 from serving.problems import Problem
 from serving.settings import Settings
 
-RESOLVED_FOR_S = 1.0
 T = TypeVar("T")
 _LOG = logging.getLogger(LOGGER)
 
@@ -39,7 +40,7 @@ class ModelRegistry:
         self._asked_by_version: set[str] = set()
         # Apart: who asks for a version by its number gets one that only cannot be probed.
         self._not_starting, self._not_prepared = Failures(), Failures()
-        self._resolved: dict[str, tuple[float, str]] = {}
+        self._references = References(settings)
         self._default = settings.default_model
         self._lock = threading.Lock()
         # Apart from `_lock`: what is in memory answers while an engine takes its time.
@@ -92,10 +93,7 @@ class ModelRegistry:
 
     def references(self) -> list[BundleRef]:
         """Every bundle in the folder, verified or not."""
-        try:
-            return list_bundles(self._settings.models_dir)
-        except BundleError:
-            return []
+        return self._references.all()
 
     def in_memory(self) -> Mapping[str, Model]:
         """The loaded models by `name/version`."""
@@ -124,7 +122,7 @@ class ModelRegistry:
             The models that have been replaced.
         """
         there = [f"{ref.name}/{ref.version}" for ref in self.references()]
-        replaced = []
+        replaced = self._move(there, prepare)
         for name, current in self.current().items():
             versions = [ref for ref in reversed(there) if ref.startswith(f"{name}/")]
             if (model := self._successor(current, versions, prepare)) is not None:
@@ -138,6 +136,24 @@ class ModelRegistry:
             for model in self._models.values():
                 model.engine.close()
             self._models.clear()
+
+    def _move(self, there: Sequence[str], prepare: Callable[[Model], None]) -> list[Model]:
+        """Has models whose files are gone look for them where a link leads now: who probes, or starts anew,
+        needs them again.
+        """
+        moved = []
+        for ref, old in self.in_memory().items():
+            if ref in there and not old.bundle.path.is_dir():
+                with suppress(Problem):
+                    bundle = self._bundles.get(ref)
+                    if bundle.sha256 == old.bundle.sha256:
+                        model = replace(old, bundle=bundle)
+                        with self._lock:
+                            if self._models.get(ref) is old:
+                                self._models[ref] = model
+                        moved.append(old)
+                        self._prepare(model, prepare)
+        return moved
 
     def _successor(
         self, current: str, versions: Sequence[str], prepare: Callable[[Model], None]
@@ -199,7 +215,7 @@ class ModelRegistry:
     def _forget_all_but(self, there: Sequence[str]) -> None:
         for known in (self._bundles, self._not_starting, self._not_prepared):
             known.forget_all_but(there)
-        self._resolved.clear()
+        self._references.forget()
         with self._lock:
             self._asked_by_version &= set(there)
             # The default model goes on answering when nothing is left that could.
@@ -222,7 +238,7 @@ class ModelRegistry:
             model = Model(bundle=bundle, engine=engine, info=engine.describe())
             warm_up(model, with_gradient=False)
         except EngineError as error:
-            detail = self._bundles.without_path(error)
+            detail = self._bundles.without_path(error, ref, bundle.path)
             raise self._fail(self._not_starting, bundle, detail) from error
         return model
 
@@ -248,25 +264,13 @@ class ModelRegistry:
         raise first
 
     def _resolve(self, reference: str | None) -> str:
-        """`name/version` of a reference, looked up in the folder at most once a second."""
+        """`name/version` of a reference."""
         asked = reference or self._default or ""
         if (current := self._current.get(asked)) is not None:
             return current
         if asked == self._default and asked in self._models:
             return asked
-        now = time.monotonic()
-        until, ref = self._resolved.get(asked, (0.0, ""))
-        if now >= until:
-            ref = self._look_up(reference)
-            # Only names that exist are remembered, so there are never many.
-            self._resolved[asked] = (now + RESOLVED_FOR_S, ref)
-        return ref
-
-    def _look_up(self, reference: str | None) -> str:
         try:
-            path = resolve_bundle(self._settings.models_dir, reference or self.default_reference())
+            return self._references.find(reference or self.default_reference())
         except BundleError as error:
-            there = ", ".join(f"{ref.name}/{ref.version}" for ref in self.references()) or "none"
-            wanted = "no model is chosen" if reference is None else f"there is no model {reference[:80]!r}"
-            raise Problem("model_not_found", f"{wanted}; accepted are: {there}") from error
-        return f"{path.parent.name}/{path.name}"
+            raise self._references.not_found("no model is chosen") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from export.bundle import Bundle, BundleError, load_bundle
+from export.bundle import Bundle, BundleError, load_bundle, named_path
 from serving.observing.request_log import LOGGER
 from serving.problems import Problem
 
@@ -93,26 +93,36 @@ class VerifiedBundles:
             for ref in set(known) - set(refs):
                 known.pop(ref, None)
 
-    def without_path(self, error: Exception) -> str:
-        """What an error says, for requests: absolute paths are nobody's business over HTTP, and the name of
-        the file is enough to repair it.
+    def without_path(self, error: Exception, ref: str, folder: Path) -> str:
+        """What an error about the version in `folder` says, for requests: absolute paths are nobody's
+        business over HTTP, and the name of the file is enough to repair it.
         """
-        return str(error).replace(f"{self._models_dir.resolve()}/", "")
+        said = str(error)
+        # The longer one first: it may end with the other one.
+        for path in sorted({str(named_path(folder)), str(folder.resolve())}, key=len, reverse=True):
+            said = said.replace(path, ref)
+        return said.replace(f"{self._models_dir.resolve()}/", "")
 
     def _verify(self, ref: str) -> Bundle | Refusal:
+        folder = self._models_dir / ref
         try:
-            return load_bundle(self._models_dir / ref)
+            return load_bundle(folder)
         except BundleError as error:
-            refusal = Refusal(detail=self.without_path(error))
+            refusal = Refusal(detail=self.without_path(error, ref, folder))
         except OSError as error:
-            refusal = Refusal(detail=self.without_path(error), until=time.monotonic() + RETRY_S)
+            detail = self.without_path(error, ref, folder)
+            refusal = Refusal(detail=detail, until=time.monotonic() + RETRY_S)
         log_refusal(ref, refusal.detail)
         return refusal
 
     def _stamp(self, ref: str) -> _Stamp:
+        folder = self._models_dir / ref
         try:
-            with os.scandir(self._models_dir / ref) as entries:
-                return frozenset(_file_stamp(entry) for entry in entries)
+            with os.scandir(folder) as entries:
+                files = [_file_stamp(entry) for entry in entries]
+            # Of the folder that a link leads to: it may lead to another disk, with files that look the same.
+            status = folder.stat()
+            return frozenset([*files, ("", status.st_ino, status.st_dev, 0)])
         except OSError:
             return frozenset()
 

@@ -21,7 +21,7 @@ from serving.access.access import IMAGES_PARAMETER, check_scope, key_of
 from serving.access.audit import ProbeRecord
 from serving.errors import CLIENT_CLOSED_REQUEST
 from serving.json_answer import JsonAnswer
-from serving.lanes import Place
+from serving.lanes import JobDropped, Place
 from serving.observing.request_log import LOGGER
 from serving.observing.tracing import trace_of
 from serving.probing.job import ProbeJob
@@ -144,7 +144,7 @@ async def _watched(
     )
     if (trace := trace_of(request.scope)) is not None:
         attack = trace.call(attack)
-    watcher = asyncio.create_task(_until_disconnect(request, gone))
+    watcher = asyncio.create_task(_until_disconnect(request, gone, place))
     try:
         async with limit:
             report: Mapping[str, Any] = await place.run(attack, deadline_s=runtime.settings.longest_request_s)
@@ -153,6 +153,8 @@ async def _watched(
         return report
     except TimeoutError:
         raise deadline_exceeded("the answer was not ready before the deadline") from None
+    except JobDropped:
+        raise ClientDisconnect from None
     finally:
         # Whatever ended the waiting, nobody waits for the attack any more.
         gone.set()
@@ -165,11 +167,12 @@ def _seconds_until(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
 
 
-async def _until_disconnect(request: Request, gone: threading.Event) -> None:
+async def _until_disconnect(request: Request, gone: threading.Event, place: ProbePlace) -> None:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             gone.set()
+            place.drop()
             return
         # The body has been read to its end: a server that repeats the empty rest must not spin here.
         await asyncio.sleep(0.05)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from engines.engine import EngineError
-from export.bundle import BundleError, load_bundle
+from export.bundle import BundleError, verify_bundle
 from probes.request import ProbeRequest
 from serving.models.engine_start import start_engine
 from serving.models.model import Model, warm_up
@@ -134,7 +134,8 @@ class Prober:
     def _loaded(self, path: Path, sha256: str) -> Model:
         name = f"{path.parent.name}/{path.name}"
         try:
-            bundle = load_bundle(path)
+            # The server has checked what leads to it.
+            bundle = verify_bundle(path)
             if bundle.sha256 != sha256:
                 raise BundleError(f"{name} is not the bundle any more that the server began with")
             engine = start_engine(bundle, self._settings, with_gradient=True)
@@ -142,7 +143,7 @@ class Prober:
             warm_up(model, with_gradient=True)
         except (BundleError, EngineError, OSError) as error:
             # Absolute paths are nobody's business over HTTP.
-            detail = str(error).replace(f"{path.parent.parent}/", "")
+            detail = str(error).replace(str(path), name)
             _LOG.warning("cannot probe %s: %s", name, detail)
             raise Problem("model_unavailable", detail, headers={"Retry-After": "5"}) from error
         return model

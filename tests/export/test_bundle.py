@@ -13,10 +13,12 @@ from export.bundle import (
     Bundle,
     BundleError,
     BundleNotFoundError,
+    find_bundle,
     list_bundles,
     load_bundle,
     next_version,
     resolve_bundle,
+    verify_bundle,
     write_bundle,
 )
 from tests.export.linear_bundle import (
@@ -219,3 +221,59 @@ def test_resolving_what_is_not_there(bundle: Bundle, models: Path, reference: st
 def test_listing_no_folder(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="not a folder of models"):
         list_bundles(tmp_path / "nothing")
+
+
+def test_a_link_counts_by_its_own_name(bundle: Bundle, models: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store" / "sha-1234"
+    store.parent.mkdir()
+    bundle.path.rename(store)
+    for version in ("1", "2"):
+        (models / "linear" / version).symlink_to(store)
+    loaded = load_bundle(models / "linear" / "1")
+    assert (loaded.path, loaded.sha256) == (store, bundle.sha256)
+    for path in (models / "linear" / "2", store):
+        with pytest.raises(BundleError, match=f"^{path} holds the manifest of linear/1: "):
+            load_bundle(path)
+    assert verify_bundle(store) == loaded
+
+
+def test_a_bundle_may_be_named_from_where_one_is(
+    bundle: Bundle, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_linear_bundle(models, version="2")
+    monkeypatch.chdir(models / "linear" / "2")
+    assert load_bundle("../1") == bundle
+    assert load_bundle(".").manifest.version == "2"
+
+
+def test_finding_one_name_looks_at_no_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("9", "10"):
+        write_linear_bundle(models, version=version)
+    (models / "linear" / "11").mkdir()
+    monkeypatch.setattr(bundle_module, "list_bundles", None)
+    found = find_bundle(models, "linear")
+    assert found is not None and (found.version, found.path) == ("10", models / "linear" / "10")
+    assert find_bundle(models, "linear/9") == list_bundles(models)[0]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "/1",
+        "./1",
+        "../1",
+        "..",
+        ".",
+        "linear/",
+        "linear/01",
+        "linear/1/",
+        "linear/2",
+        "a" * 300,
+        "\0",
+        "\ud800/1",
+    ],
+)
+def test_what_is_no_reference_finds_nothing(bundle: Bundle, reference: str) -> None:
+    assert find_bundle(bundle.path.parent, reference) is None
+    assert find_bundle(bundle.path.parent.parent, reference) is None

@@ -192,7 +192,7 @@ def test_a_version_that_cannot_be_probed_is_tried_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_by_number: bool
 ) -> None:
     now, tried = 1000.0, list[float]()
-    for module in ("failures", "registry", "verified_bundles"):
+    for module in ("failures", "references", "verified_bundles"):
         monkeypatch.setattr(f"serving.models.{module}.time", SimpleNamespace(monotonic=lambda: now))
 
     def prepare(model: Model) -> None:
@@ -251,7 +251,7 @@ def test_other_files_under_the_same_number_replace_the_model_only_when_they_are_
 def test_the_default_model_goes_on_answering_whatever_happens_to_the_folder(
     default: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.models.registry.RESOLVED_FOR_S", 0.0)
+    monkeypatch.setattr("serving.models.references.RESOLVED_FOR_S", 0.0)
     models = tmp_path / "models"
     registry = _serving(models, default_model=default)
     write_color_bundle(models, name="other")

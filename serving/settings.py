@@ -215,6 +215,15 @@ class Settings(BaseModel):
         return largest[norm]
 
     @property
+    def longest_work_s(self) -> float:
+        """Seconds in which all that a request was let in for is computed, or given up."""
+        longest = self.classify_deadline_ms
+        if self.probe:
+            # As below, and its process has a grace.
+            longest = max(longest, 2 * self.probe_max_deadline_ms + 10_000)
+        return (self.body_deadline_ms + longest) / 1000
+
+    @property
     def longest_request_s(self) -> int:
         """Seconds in which every request has been answered: above the sum of the deadlines."""
         # A probe may begin as late as its deadline, because its model was being loaded, and then has it anew.

@@ -172,7 +172,7 @@ class Settings(BaseModel):
     )
     drain_file: Annotated[Path | None, Optional_] = Field(
         default=None,
-        description="File that makes the server drain while it exists. `clead serve` needs none to be named.",
+        description="File that makes the server drain once it exists. `clead serve` needs none to be named.",
     )
     access_log: bool = Field(
         default=True, description="One JSON line per request on standard error (not for health and metrics)."

@@ -16,7 +16,7 @@ from types import FrameType
 FORWARDED = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
 )
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(number for number in FORWARDED if number.name != "SIGQUIT")
 _PR_SET_PDEATHSIG = 1
 Watch = Callable[[threading.Event], None]
 
@@ -31,13 +31,14 @@ def run_child(
     """Runs `command` until it ends, and returns its exit code (128 + n when signal n ended it).
 
     The child gets a process group of its own, so that Ctrl-C in a terminal reaches it once, through us. A
-    SIGINT that comes after the first SIGINT or SIGTERM kills it at once, with all its descendants.
+    SIGINT that comes after the first signal to stop kills it at once, with all its descendants. SIGHUP, of
+    a terminal that was closed, stops it as SIGTERM does, unless it was ignored (`nohup`).
 
     Args:
         environment: all of the child's environment variables.
         watch: called in a thread once the child is started; the event is set when the child has ended.
-        before_stop: called in a thread on the first SIGINT or SIGTERM, which is passed on when it returns;
-            the same event.
+        before_stop: called in a thread on the first SIGINT, SIGTERM or SIGHUP, which is passed on (SIGHUP as
+            SIGTERM) when it returns; the same event.
     """
     child = subprocess.Popen(
         command,
@@ -53,7 +54,8 @@ def run_child(
         try:
             before_stop(ended)
         finally:
-            child.send_signal(number)
+            # Our child would take SIGHUP for a wish to begin anew.
+            child.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
     def forward(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
@@ -65,7 +67,7 @@ def run_child(
         elif number == signal.SIGINT:
             _kill_with_descendants(child)
 
-    previous = {number: signal.signal(number, forward) for number in FORWARDED}
+    previous = {number: signal.signal(number, forward) for number in FORWARDED if not _survives(number)}
     watcher = threading.Thread(target=watch, args=(ended,), daemon=True)
     watcher.start()
     try:
@@ -76,6 +78,10 @@ def run_child(
             signal.signal(number, handler)
     watcher.join(timeout=5.0)
     return code if code >= 0 else 128 - code
+
+
+def _survives(number: signal.Signals) -> bool:
+    return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _end_with_parent() -> None:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,23 +96,26 @@ def serve(*, quiet: bool, **options: object) -> None:
 
     folder = make_held_folder("clead-draining-")
     file = (settings.drain_file or folder / "drain").resolve()
+    draining = threading.Event()
 
     def drain(ended: threading.Event) -> None:
         # Nobody sends work to a server that has never been ready.
         if not (settings.drain_ms and been_ready.is_set()):
             return
+        draining.set()
         if not quiet:
-            click.echo("The server drains. Ctrl-C again ends it at once.", err=True)
+            _tell("The server drains. Ctrl-C again ends it at once.")
         try:
-            drain_server(file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.longest_request_s)
+            drain_server(file, ended, grace_s=settings.drain_ms / 1000, limit_s=settings.longest_work_s)
         except OSError as error:
-            click.echo(f"the server ends without draining: {error}", err=True)
+            _tell(f"the server ends without draining: {error}")
 
     environment |= {PREFIX + "DRAIN_FILE": str(file)}
     try:
         code = run_child(command, environment=environment, watch=watch, before_stop=drain)
     finally:
-        end_draining(file)
+        if draining.is_set():
+            end_draining(file)
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(code)
 
@@ -141,6 +145,12 @@ def what_to_try(host: str, port: int, *, probe: bool) -> str:
         lines.append(f"  curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' '{url}/probe?norm=linf'")
     lines += [f"  curl {url}/models", f"In a browser: {url}/ui/", "Ctrl-C ends the server.\n"]
     return "\n".join(lines)
+
+
+def _tell(line: str) -> None:
+    # A terminal that was closed takes nothing any more.
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 def _for_another_folder(settings: Settings) -> dict[str, str]:

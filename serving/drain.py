@@ -8,7 +8,9 @@ so a lock of its own tells the one who drains that every worker has finished.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,9 @@ class Drain:
     Attributes:
         begun: the server is about to stop: it is not ready any more, and still answers new work.
         over: the grace is over: new work is refused.
+        finished: and this worker has no work any more.
+
+    A drain is not taken back, for whoever began it will stop the server.
 
     Args:
         file: the file; None: this server cannot be told.
@@ -30,29 +35,41 @@ class Drain:
     """
 
     def __init__(self, file: Path | None, *, grace_s: float) -> None:
-        self.begun = self.over = False
+        self.begun = self.over = self.finished = False
         self._file = file
         self._grace_s = grace_s
         self._lock: int | None = None
         self._stopping = False
+        self._since: float | None = None
 
     def stop(self) -> None:
         """The server stops now, whether or not it was announced by the file."""
         self.begun = self._stopping = True
 
     def look(self, *, busy: bool) -> None:
-        """Learns what there is to learn from the file, once it exists or is gone again.
+        """Learns what there is to learn from the file, once it exists.
 
         Args:
             busy: whether this worker has work that was admitted.
         """
-        age = None if self._file is None else _age_s(self._file)
-        self.begun = self._stopping or age is not None
-        self.over = age is not None and age >= self._grace_s
-        if age is not None and (busy or not self.over):
-            self._hold()
-        else:
+        if self._file is not None and (made := _made_at(self._file)) is not None:
+            self._since = made
+        refusing = self._refusing_s()
+        self.begun = self._stopping or refusing is not None
+        self.over = refusing is not None and refusing >= 0
+        self.finished = self.over and not busy
+        if refusing is None or self.finished:
             self.close()
+        else:
+            self._hold()
+
+    def work_left_s(self, longest_s: float) -> float:
+        """How long work of this worker may still take, if none takes longer than `longest_s` from the moment
+        in which it is let in.
+        """
+        if self.finished:
+            return 0.0
+        return max(0.0, longest_s - (self._refusing_s() or 0.0)) if self.over else longest_s
 
     def close(self) -> None:
         """Releases the lock."""
@@ -60,9 +77,35 @@ class Drain:
             os.close(self._lock)
             self._lock = None
 
+    def _refusing_s(self) -> float | None:
+        return None if self._since is None else time.time() - self._since - self._grace_s
+
     def _hold(self) -> None:
         if self._lock is None and self._file is not None:
             self._lock = _locked(self._file, exclusive=False)
+
+
+def claim(file: Path) -> bool:
+    """Makes the server of this process the one that the file drains, until the process ends; False while it
+    is another's, which would be drained with it. True as well where the folder takes no files.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    beside = file.with_name(f".{file.name}.server")
+    try:
+        # Never closed: the kernel frees the lock when the process ends, however it does.
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    atexit.register(beside.unlink, missing_ok=True)
+    return True
 
 
 def begin_draining(file: Path) -> None:
@@ -76,7 +119,7 @@ def begin_draining(file: Path) -> None:
 
 
 def end_draining(file: Path) -> None:
-    """Removes the file, if it is there: the workers are ready again."""
+    """Removes the file, if it is there; to be called before there are workers, or once all have ended."""
     file.unlink(missing_ok=True)
 
 
@@ -100,7 +143,8 @@ def drain_server(file: Path, ended: threading.Event, *, grace_s: float, limit_s:
         OSError: the file cannot be made.
     """
     begin_draining(file)
-    rest_s = max(0.0, grace_s - (_age_s(file) or 0.0))
+    made = _made_at(file)
+    rest_s = grace_s if made is None else max(0.0, grace_s - (time.time() - made))
     # A worker has found the file, and locked it, before anybody asks whether one has.
     if ended.wait(rest_s + 2 * LOOK_S):
         return
@@ -109,10 +153,10 @@ def drain_server(file: Path, ended: threading.Event, *, grace_s: float, limit_s:
             return
 
 
-def _age_s(file: Path) -> float | None:
-    """Seconds since the file was made or touched; None when there is none."""
+def _made_at(file: Path) -> float | None:
+    """When the file was made or touched, in seconds of `time.time`; None when there is none."""
     try:
-        return time.time() - file.stat().st_mtime
+        return file.stat().st_mtime
     except OSError:
         return None
 

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
-from serving.access.audit import check_on_record, open_record, write_record
+from serving.access.audit import check_on_record, open_record, record_answer, write_record
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER, log_request
@@ -77,6 +77,7 @@ class Front:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).extend(added)
+                record_answer(scope, status=status, seconds=time.perf_counter() - begun)
             await send(message)
 
         try:

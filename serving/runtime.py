@@ -21,7 +21,6 @@ from serving.classifying.batch_loop import BatchLoop
 from serving.classifying.batch_threads import BatchThreads
 from serving.drain import LOOK_S, Drain
 from serving.lanes import Job, JobThreads, Lane, Workers
-from serving.listener import refuse_connections_on_stop
 from serving.models.engine_start import start_engine
 from serving.models.follower import Follower
 from serving.models.model import Model
@@ -36,6 +35,7 @@ from serving.probing.processes import ProbeProcesses
 from serving.problems import Problem, deadline_exceeded
 from serving.refusal_pace import RefusalPace
 from serving.settings import Settings
+from serving.stopping import prepare_to_stop
 from serving.uploads.images import settle_warnings
 from serving.uploads.room import upload_room
 
@@ -94,8 +94,7 @@ class Runtime:
     def start(self) -> None:
         """Begins to load and warm up the default model; called inside the running event loop."""
         configure_logging(self.log)
-        # Who still asks over a connection from before is told that it ends.
-        refuse_connections_on_stop(self.drain.stop)
+        prepare_to_stop(self.drain, longest_work_s=self.settings.longest_work_s)
         settle_warnings()
         forget_dead_workers()
         self.tracing = load_tracing(os.environ)

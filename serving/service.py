@@ -11,9 +11,10 @@ from starlette.types import ASGIApp
 
 from engines.engine import EngineError
 from export.bundle import BundleError, load_bundle, resolve_bundle
+from serving.accepting import make_accepting_file
 from serving.access.access import check_binding, load_access
 from serving.application import Application
-from serving.drain import end_draining
+from serving.drain import claim, end_draining
 from serving.front import Front
 from serving.models.engine_check import check_engine_apart
 from serving.models.model import default_reference
@@ -63,7 +64,8 @@ class ImageClassifier:
 
         Raises:
             BentoMLConfigException: a public address without keys, a default model that is missing or damaged,
-                a strict engine that would not be the one asked for, or a disk that refuses.
+                a strict engine that would not be the one asked for, a file to drain by that is another's, or
+                a disk that refuses.
         """
         try:
             check_binding(SETTINGS, host=_host_asked_for(), has_keys=RUNTIME.access.asks_for_keys)
@@ -76,9 +78,14 @@ class ImageClassifier:
             if SETTINGS.engine_strict:
                 check_engine_apart()
             if SETTINGS.drain_file is not None:
+                if not claim(SETTINGS.drain_file):
+                    raise SettingsError(
+                        f"CLEAD_DRAIN_FILE is {SETTINGS.drain_file}, by which another server that runs is "
+                        "drained: give each server a file of its own, or end the other one first"
+                    )
                 # One that an earlier server has left would have this one drain from its first moment.
                 end_draining(SETTINGS.drain_file)
-            make_shared_folder()
+            make_accepting_file(make_shared_folder())
             # Leaves a copy of the keys in the folder: a worker may have to start while the file is broken.
             load_access(SETTINGS)
         except (SettingsError, BundleError, EngineError, OSError) as error:

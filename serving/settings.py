@@ -172,7 +172,7 @@ class Settings(BaseModel):
     )
     drain_file: Annotated[Path | None, Optional_] = Field(
         default=None,
-        description="File that makes the server drain while it exists. `clead serve` needs none to be named.",
+        description="File that makes the server drain once it exists. `clead serve` needs none to be named.",
     )
     access_log: bool = Field(
         default=True, description="One JSON line per request on standard error (not for health and metrics)."
@@ -213,6 +213,15 @@ class Settings(BaseModel):
         """The largest `eps` of probes in this norm."""
         largest = {"linf": self.probe_max_eps_linf, "l2": self.probe_max_eps_l2, "l1": self.probe_max_eps_l1}
         return largest[norm]
+
+    @property
+    def longest_work_s(self) -> float:
+        """Seconds in which all that a request was let in for is computed, or given up."""
+        longest = self.classify_deadline_ms
+        if self.probe:
+            # As below, and its process has a grace.
+            longest = max(longest, 2 * self.probe_max_deadline_ms + 10_000)
+        return (self.body_deadline_ms + longest) / 1000
 
     @property
     def longest_request_s(self) -> int:

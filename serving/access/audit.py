@@ -70,6 +70,15 @@ def check_on_record(scope: Scope) -> None:
         )
 
 
+def record_answer(scope: Scope, *, status: int, seconds: float) -> None:
+    """Writes the audit line of a request whose answer is about to be sent, for its client may take its time.
+    Not of a stream: how that ends is still to come.
+    """
+    record: ProbeRecord | None = scope["state"].get("audit")
+    if record is not None and record.status is None:
+        write_record(scope, status=status, seconds=seconds)
+
+
 def write_record(scope: Scope, *, status: int, seconds: float) -> None:
     """Writes the audit line of a request that has a record, and once only; to be called however it ended."""
     state = scope["state"]

@@ -47,9 +47,18 @@ def test_exit_code_is_the_childs(code: int) -> None:
         assert parent.wait(timeout=60) == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_passed_on(number: signal.Signals) -> None:
-    with _parent(CATCHING.format(signal=int(number))) as parent:
+@pytest.mark.parametrize(
+    ("number", "passed_on"),
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGQUIT, signal.SIGQUIT),
+        # Of a terminal that was closed: it stops, and does not begin anew.
+        (signal.SIGHUP, signal.SIGTERM),
+    ],
+)
+def test_signals_are_passed_on(number: signal.Signals, passed_on: signal.Signals) -> None:
+    with _parent(CATCHING.format(signal=int(passed_on))) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "up\n"
         parent.send_signal(number)
@@ -76,13 +85,30 @@ def test_a_second_ctrl_c_ends_everything_at_once() -> None:
         assert parent.stdout.read() == ""
 
 
-def test_a_stop_is_passed_on_once_what_comes_before_it_is_done() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_is_passed_on_once_what_comes_before_it_is_done(number: signal.Signals) -> None:
     before = "watch=lambda ended: None, before_stop=lambda ended: print('before', flush=True)"
     with _parent(CATCHING.format(signal=int(signal.SIGTERM)), options=before) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "up\n"
-        parent.send_signal(signal.SIGTERM)
+        parent.send_signal(number)
         assert parent.stdout.readline() == "before\n"
+        assert parent.wait(timeout=60) == 7
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PARENT}"
+    child = CATCHING.format(signal=int(signal.SIGTERM))
+    code = code.format(child=child, options="watch=lambda ended: None")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        parent.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            parent.wait(timeout=0.5)
+        parent.send_signal(signal.SIGTERM)
         assert parent.wait(timeout=60) == 7
 
 

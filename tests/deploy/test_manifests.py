@@ -12,6 +12,7 @@ import yaml
 
 from serving.observing.metrics import Metrics
 from serving.settings import Settings, load_settings
+from serving.stopping import TAKE_S
 from serving.uploads.image_cost import BYTES_PER_PIXEL, HEAVY_PIXELS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -95,13 +96,10 @@ def test_a_pod_has_time_to_finish(name: str, tmp_path: Path) -> None:
     pod = _of_kind("Deployment")[name]["spec"]["template"]["spec"]
     container = _container(_of_kind("Deployment")[name])
     settings = _settings(container, tmp_path)
-    longest = settings.body_deadline_ms + (
-        settings.probe_max_deadline_ms if settings.probe else settings.classify_deadline_ms
-    )
     assert settings.drain_file is not None
     hook = container["lifecycle"]["preStop"]["exec"]["command"][-1]
     assert hook == f'touch "$CLEAD_DRAIN_FILE" && sleep {settings.drain_ms // 1000}'
-    assert pod["terminationGracePeriodSeconds"] >= (settings.drain_ms + longest) / 1000
+    assert pod["terminationGracePeriodSeconds"] >= settings.drain_ms / 1000 + settings.longest_work_s + TAKE_S
 
 
 def _mebibytes(text: str) -> int:

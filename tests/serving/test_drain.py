@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from serving.drain import Drain, all_finished, begin_draining, drain_server, end_draining
 from serving.settings import Settings
 from tests.serving import pictures
+from tests.serving.conftest import ROOT
 from tests.serving.in_process import asking, started
 
 GRACE_S = 60.0
@@ -44,10 +47,51 @@ def test_new_work_is_refused_once_the_grace_is_over(tmp_path: Path) -> None:
     drain.look(busy=False)
     assert (drain.begun, drain.over) == (True, True)
 
+    # Who takes the file away does not keep the server from being stopped.
     end_draining(file)
     end_draining(file)
     drain.look(busy=False)
-    assert not (drain.begun or drain.over)
+    assert (drain.begun, drain.over) == (True, True)
+
+
+def test_work_is_left_for_as_long_as_it_may_take_after_the_last_was_let_in(tmp_path: Path) -> None:
+    drain = _drain(file := tmp_path / "drain")
+    assert drain.work_left_s(100.0) == 100.0
+    begin_draining(file)
+    drain.look(busy=False)
+    assert drain.work_left_s(100.0) == 100.0
+
+    _age(file, GRACE_S + 40)
+    drain.look(busy=True)
+    assert 0.0 < drain.work_left_s(100.0) <= 60.0
+    assert drain.work_left_s(10.0) == 0.0
+    drain.look(busy=False)
+    assert drain.work_left_s(100.0) == 0.0
+
+
+CLAIM = (
+    "import sys; from pathlib import Path; from serving.drain import claim; print(claim(Path(sys.argv[1])))"
+)
+
+
+def test_a_file_drains_one_server_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "drain"
+
+    def claimed(by_another: Path = file) -> str:
+        return subprocess.check_output([sys.executable, "-c", CLAIM, str(by_another)], cwd=ROOT, text=True)
+
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{CLAIM}; sys.stdout.flush(); input()", str(file)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None and holder.stdout.readline() == "True\n"
+    assert claimed() == "False\n"
+    assert claimed(tmp_path / "other") == claimed(tmp_path / "nowhere" / "drain") == "True\n"
+    holder.kill()
+    holder.communicate()
+    # However the other one ended; and nothing is left of who ended by itself.
+    assert claimed() == claimed() == "True\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_have_finished_when_no_worker_takes_or_has_work(tmp_path: Path) -> None:

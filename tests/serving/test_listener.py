@@ -7,52 +7,98 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from serving.accepting import make_accepting_file
+from serving.shared_folder import VARIABLE
 from tests.serving.conftest import ROOT
 
 # A supervisor that shares its socket with a worker, which is told to stop and then to answer no more.
 WORKER = """
 import signal, socket, sys
-from serving.listener import refuse_connections_on_stop
+from serving.drain import Drain
+from serving.stopping import prepare_to_stop
 
-signal.signal(signal.SIGTERM, lambda *_: print("before", flush=True))
-refuse_connections_on_stop(lambda: print("told", flush=True))
+drain = Drain(None, grace_s=0.0)
+signal.signal(signal.SIGTERM, lambda *_: print(f"told: {drain.begun}", flush=True))
+prepare_to_stop(drain, longest_work_s=1.0)
 print("ready", flush=True)
 for line in sys.stdin:
     pass
 """
 
 
+def _worker(listener: socket.socket, folder: Path | None = None) -> subprocess.Popen[str]:
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER],
+        cwd=ROOT,
+        env=os.environ | {VARIABLE: str(folder or "")},
+        pass_fds=[listener.fileno()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def _stop(worker: subprocess.Popen[str]) -> None:
+    worker.send_signal(signal.SIGTERM)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "told: True\n"
+
+
+def _connect(listener: socket.socket) -> None:
+    socket.create_connection(listener.getsockname()).close()
+    listener.accept()[0].close()
+
+
+def _assert_refuses(listener: socket.socket) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        while True:
+            socket.create_connection(listener.getsockname()).close()
+
+
 def test_on_sigterm_the_shared_socket_refuses_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as other:
-        worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            cwd=ROOT,
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-        socket.create_connection(listener.getsockname()).close()
+        worker = _worker(listener)
+        _connect(listener)
 
-        os.kill(worker.pid, signal.SIGTERM)
-        assert [worker.stdout.readline() for _ in range(2)] == ["told\n", "before\n"]
-        with pytest.raises(ConnectionRefusedError):
-            while True:
-                socket.create_connection(listener.getsockname()).close()
+        _stop(worker)
+        _assert_refuses(listener)
         # What the worker has no part in goes on.
         socket.create_connection(other.getsockname()).close()
         assert worker.communicate() == ("", None)
         assert worker.returncode == 0
 
 
+def test_the_socket_refuses_once_every_worker_is_told_to_stop_or_dead(tmp_path: Path) -> None:
+    make_accepting_file(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stopping, killed, last = (_worker(listener, tmp_path) for _ in range(3))
+        _stop(stopping)
+        killed.kill()
+        killed.communicate()
+        # For longer than the one that stops would wait.
+        for _ in range(20):
+            _connect(listener)
+            time.sleep(0.02)
+
+        _stop(last)
+        _assert_refuses(listener)
+        for worker in (stopping, last):
+            assert worker.communicate() == ("", None)
+
+
 def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
     script = (
-        "import signal; from serving.listener import refuse_connections_on_stop as on_stop\n"
-        "on_stop(print); assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
+        "import signal; from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"
+        "prepare_to_stop(Drain(None, grace_s=0.0), longest_work_s=1.0)\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

@@ -110,6 +110,20 @@ def test_bentoml_waits_longer_than_every_deadline(tmp_path: Path) -> None:
     assert settings.longest_request_s > 20 + 2 * (600 + 10)
 
 
+@pytest.mark.parametrize(("probe", "longest_s"), [("1", 20 + 2 * 600 + 10), ("0", 20 + 10)])
+def test_a_server_that_stops_has_time_for_all_that_it_let_in(
+    tmp_path: Path, probe: str, longest_s: int
+) -> None:
+    settings = _load(
+        tmp_path,
+        CLEAD_BODY_DEADLINE_MS="20000",
+        CLEAD_PROBE_MAX_DEADLINE_MS="600000",
+        CLEAD_PROBE=probe,
+    )
+
+    assert settings.longest_work_s == longest_s
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     rows = {
         line.split("|")[1].strip(" `"): line

@@ -25,6 +25,7 @@ from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.unread_body import UnreadBody
+from serving.upgrade import loses_body, upgrade_with_body
 from serving.uploads.room import HeldBody
 from serving.web_socket import as_http
 
@@ -50,18 +51,27 @@ class Front:
         self.runtime: Runtime = application.state.runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
+        kind = scope["type"]
+        if kind == "websocket":
             scope, receive, send = as_http(scope, receive, send)
-        elif scope["type"] != "http":
+        elif kind != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = UnreadBody(headers, receive, send)
-        await self._handle(scope, headers, exchange.receive, exchange.send)
+        lost = kind == "http" and loses_body(scope["method"], headers)
+        exchange = UnreadBody(headers, receive, send, lost=lost)
+        await self._handle(scope, headers, exchange.receive, exchange.send, lost=lost)
         await exchange.finish()
 
-    async def _handle(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answers a request, and says what became of it."""
+    async def _handle(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, *, lost: bool
+    ) -> None:
+        """Answers a request, and says what became of it.
+
+        Args:
+            lost: whether it has a body that cannot be read: nothing is waited for then, so that the connection
+                is closed before more comes.
+        """
         begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
@@ -85,6 +95,8 @@ class Front:
                 self.runtime.tracing.begin(scope)
             # Before it may be refused, so that it counts for what was asked for.
             handler = scope.get("endpoint") or self.application.find(scope)
+            if lost:
+                raise upgrade_with_body()
             held = self._admit(scope, headers, added)
             admitted = True
             if held is not None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
 from serving.access.audit import check_on_record, open_record, write_record
+from serving.access.local import check_local, is_loopback
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER, log_request
@@ -69,8 +70,8 @@ class Front:
         """Answers a request, and says what became of it.
 
         Args:
-            lost: whether it has a body that cannot be read: nothing is waited for then, so that the connection
-                is closed before more comes.
+            lost: whether it has a body that cannot be read: nothing is waited for then, so that the
+                connection is closed before more comes.
         """
         begun = time.perf_counter()
         request_id = _request_id(headers)
@@ -156,12 +157,16 @@ class Front:
         if is_open(scope["path"]):
             return None
         check_on_record(scope)
-        access = self.runtime.access
-        local = scope.get("server") or ("", None)
-        if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
-            raise Problem(
-                "public_without_keys", f"nothing is served on {local[0]} without keys: {PUBLIC_WITHOUT_KEYS}"
-            )
+        access, settings = self.runtime.access, self.runtime.settings
+        if not (access.asks_for_keys or settings.allow_public):
+            local = str((scope.get("server") or ("", None))[0])
+            if is_public(local):
+                raise Problem(
+                    "public_without_keys", f"nothing is served on {local} without keys: {PUBLIC_WITHOUT_KEYS}"
+                )
+            # No browser asks over a socket that is a file.
+            if is_loopback(local):
+                check_local(scope["method"], scope["path"], headers, settings.allowed_hosts)
         scope["state"]["key"] = key = access.authenticate(headers)
         told = access.authorize(key, scope["path"])
         # Also of an answer that there is no room: it has cost a request.
@@ -174,7 +179,7 @@ class Front:
         lane.check_room()
         return self.runtime.uploads.take(
             caller_of(key, scope.get("client")),
-            declared=min(_declared(headers), self.runtime.settings.max_body_bytes),
+            declared=min(_declared(headers), settings.max_body_bytes),
             on_refusal=lane.refused,
         )
 

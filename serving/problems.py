@@ -31,6 +31,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "unauthorized": Kind(401, "A valid API key is needed"),
         "forbidden": Kind(403, "The API key does not cover this"),
         "public_without_keys": Kind(403, "This address is public, but the server has no keys"),
+        "foreign_site": Kind(403, "Another web site asks a server without keys"),
         "probe_disabled": Kind(403, "Probing is switched off"),
         "not_found": Kind(404, "There is nothing at this path"),
         "model_not_found": Kind(404, "There is no such model"),

@@ -57,7 +57,9 @@ def test_what_a_key_may_not_is_said() -> None:
         assert "unauthorized" in answers["401"]["description"]
         assert "forbidden" in answers["403"]["description"]
         assert "rate_limited" in answers["429"]["description"]
-    assert set(DOCUMENT["paths"]["/models"]["get"]["responses"]) == {"200", "401", "429", "503"}
+        assert "foreign_site" in answers["403"]["description"]
+    assert set(DOCUMENT["paths"]["/models"]["get"]["responses"]) == {"200", "401", "403", "429", "503"}
+    assert "403" not in DOCUMENT["paths"]["/metrics"]["get"]["responses"]
 
 
 def test_caps_are_those_of_the_settings() -> None:

@@ -38,8 +38,8 @@ def check_local(method: str, path: str, headers: Headers, allowed_hosts: Contain
             if not _is_own(name_of(host), allowed_hosts):
                 raise _foreign(
                     f"this was sent to the host {host[:_MOST_SHOWN]!r}: send it to 127.0.0.1 or localhost, "
-                    "or, if that is another name of this server, such as that of a proxy in front of it, name it "
-                    "in CLEAD_ALLOWED_HOSTS"
+                    "or, if that is another name of this server, such as that of a proxy in front of it, "
+                    "name it in CLEAD_ALLOWED_HOSTS"
                 )
     if method in READING:
         return

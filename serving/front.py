@@ -102,7 +102,7 @@ class Front:
             admitted = True
             if held is not None:
                 receive = held.counting(receive)
-            await self._answer(handler, scope, receive, sending)
+            await self._answer(handler, scope, receive, sending, held)
         # The client has gone: nobody is told anything.
         except ClientDisconnect:
             pass
@@ -115,11 +115,10 @@ class Front:
             if not admitted:
                 self.runtime.metrics.refused.labels(code=problem.code).inc()
             shed = problem.code == "overloaded"
+            _forget_frames(error)
             if problem.code in HELD_BACK and (hold := self.runtime.refusal_pace.hold_s()):
                 # Before, for until then it takes a place in the log that another probe may need.
                 write_record(scope, status=problem.status, seconds=time.perf_counter() - begun)
-                # Its frames hold the body, for which there is room again.
-                error.__traceback__ = None
                 await asyncio.sleep(hold)
             if not status:
                 # A request that has come as far as a model is told which one, also when it failed.
@@ -136,13 +135,19 @@ class Front:
             if not shed:
                 self._log(scope, status or CLIENT_CLOSED_REQUEST, seconds)
 
-    async def _answer(self, handler: Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, handler: Handler | None, scope: Scope, receive: Receive, send: Send, held: HeldBody | None
+    ) -> None:
         """Hands the request to its handler; where there is none, the router says why."""
         scope["app"] = self.application
         if handler is None:
             await self.application.router(scope, receive, send)
             return
         response = await handler(Request(scope, receive, send))
+        # An answer that is whole needs no body any more, and the client may take as long as it likes with it.
+        # One that says no length is still being made of the body.
+        if held is not None and "content-length" in response.headers:
+            held.release()
         await response(scope, receive, send)
 
     def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> HeldBody | None:
@@ -207,6 +212,11 @@ class Front:
                 "milliseconds": round(seconds * 1000, 2),
             }
         )
+
+
+def _forget_frames(error: Exception) -> None:
+    """They hold the body, for which there is room again, and the client may be slow to take the answer."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _request_id(headers: Headers) -> str:

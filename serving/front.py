@@ -23,7 +23,7 @@ from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER, log_request
 from serving.observing.tracing import trace_id, trace_of
-from serving.problems import Problem
+from serving.problems import Problem, shown
 from serving.runtime import Runtime
 from serving.unread_body import UnreadBody
 from serving.upgrade import loses_body, upgrade_with_body
@@ -207,7 +207,7 @@ class Front:
                 "trace_id": trace_id(scope),
                 "key": key.name if key else None,
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": shown(scope["path"]),
                 "status": status,
                 "milliseconds": round(seconds * 1000, 2),
             }

@@ -22,6 +22,7 @@ OPEN_TO_ALL_NAMES = frozenset({"/metrics"})
 """Looked at by programs, under whatever name they have for this machine, and without a word on any image."""
 OWN_PAGES = frozenset({"same-origin", "none"})
 _MOST_SHOWN = 100
+_LONGEST_NAME = 253
 
 
 def check_local(method: str, path: str, headers: Headers, allowed_hosts: Container[str]) -> None:
@@ -77,7 +78,8 @@ def is_loopback(name: str) -> bool:
 
 
 def _is_own(name: str, allowed_hosts: Container[str]) -> bool:
-    return name in allowed_hosts or is_loopback(name)
+    # A longer one is no name (RFC 1035), and would be kept with those that are remembered.
+    return len(name) <= _LONGEST_NAME and (name in allowed_hosts or is_loopback(name))
 
 
 def _leads_here(origin: str, host: str, allowed_hosts: Container[str]) -> bool:

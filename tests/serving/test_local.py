@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from serving.access.local import check_local, name_of
+from serving.access.local import check_local, is_loopback, name_of
 from serving.front import Front
 from serving.problems import Problem
 from serving.settings import Settings
@@ -97,6 +97,13 @@ def test_a_name_is_read_without_its_port() -> None:
     hosts = {"a": "a", "A.b:1": "a.b", "a.": "a", "[::1]:2": "::1", "[::1]": "::1", "a:": "a"}
 
     assert {host: name_of(host) for host in hosts} == hosts
+
+
+def test_names_that_are_too_long_to_be_names_are_not_kept() -> None:
+    is_loopback.cache_clear()
+
+    assert not _is_let_in("GET", "/models", {"host": "a" * 60_000 + ".localhost"})
+    assert is_loopback.cache_info().currsize == 0
 
 
 def test_a_page_of_another_site_is_told_to_stay_away(server: Server) -> None:

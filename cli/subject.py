@@ -104,10 +104,10 @@ def _of_run(folder: Path) -> Subject:
 
 
 def _of_bundle(folder: Path) -> Subject:
-    from export.bundle import WEIGHTS, load_bundle
+    from export.bundle import WEIGHTS, verify_bundle
     from export.rebuild import rebuild_module
 
-    bundle = load_bundle(folder)
+    bundle = verify_bundle(folder)
     manifest = bundle.manifest
     return Subject(
         name=f"{manifest.name}/{manifest.version}",

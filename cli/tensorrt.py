@@ -32,10 +32,10 @@ def tensorrt(*, bundle: str, as_json: bool) -> None:
     if is_run(folder):
         raise SubjectError(f"{folder} is a training run: clead export makes a bundle of it first")
     with waiting("building the engines of both graphs, and comparing them with the bundle's sample"):
-        from export.bundle import load_bundle
+        from export.bundle import verify_bundle
         from export.tensorrt import build_tensorrt_engines
 
-        built = build_tensorrt_engines(load_bundle(folder))
+        built = build_tensorrt_engines(verify_bundle(folder))
     if as_json:
         answer = {"folder": str(built.folder), "provider": built.info.provider, "version": built.info.version}
         click.echo(json.dumps(answer, indent=2))

@@ -83,11 +83,11 @@ def triton_repository(
     if is_run(folder):
         raise SubjectError(f"{folder} is a training run: clead export makes a bundle of it first")
     with waiting("writing the repository"):
-        from export.bundle import load_bundle
+        from export.bundle import verify_bundle
         from export.triton_repository import write_triton_repository
 
         classifier, gradient = write_triton_repository(
-            load_bundle(folder),
+            verify_bundle(folder),
             out,
             max_batch=max_batch,
             backend=backend,

@@ -18,13 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.access import PUBLIC_WITHOUT_KEYS, caller_of, is_open, is_public
 from serving.access.audit import check_on_record, open_record, record_answer, write_record
+from serving.access.local import check_local, is_loopback
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
 from serving.observing.request_log import LOGGER, log_request
 from serving.observing.tracing import trace_id, trace_of
-from serving.problems import Problem
+from serving.problems import Problem, shown
 from serving.runtime import Runtime
 from serving.unread_body import UnreadBody
+from serving.upgrade import loses_body, upgrade_with_body
 from serving.uploads.room import HeldBody
 from serving.web_socket import as_http
 
@@ -50,18 +52,27 @@ class Front:
         self.runtime: Runtime = application.state.runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
+        kind = scope["type"]
+        if kind == "websocket":
             scope, receive, send = as_http(scope, receive, send)
-        elif scope["type"] != "http":
+        elif kind != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = UnreadBody(headers, receive, send)
-        await self._handle(scope, headers, exchange.receive, exchange.send)
+        lost = kind == "http" and loses_body(scope["method"], headers)
+        exchange = UnreadBody(headers, receive, send, lost=lost)
+        await self._handle(scope, headers, exchange.receive, exchange.send, lost=lost)
         await exchange.finish()
 
-    async def _handle(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answers a request, and says what became of it."""
+    async def _handle(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, *, lost: bool
+    ) -> None:
+        """Answers a request, and says what became of it.
+
+        Args:
+            lost: whether it has a body that cannot be read: nothing is waited for then, so that the
+                connection is closed before more comes.
+        """
         begun = time.perf_counter()
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
@@ -86,11 +97,13 @@ class Front:
                 self.runtime.tracing.begin(scope)
             # Before it may be refused, so that it counts for what was asked for.
             handler = scope.get("endpoint") or self.application.find(scope)
+            if lost:
+                raise upgrade_with_body()
             held = self._admit(scope, headers, added)
             admitted = True
             if held is not None:
                 receive = held.counting(receive)
-            await self._answer(handler, scope, receive, sending)
+            await self._answer(handler, scope, receive, sending, held)
         # The client has gone: nobody is told anything.
         except ClientDisconnect:
             pass
@@ -103,11 +116,10 @@ class Front:
             if not admitted:
                 self.runtime.metrics.refused.labels(code=problem.code).inc()
             shed = problem.code == "overloaded"
+            _forget_frames(error)
             if problem.code in HELD_BACK and (hold := self.runtime.refusal_pace.hold_s()):
                 # Before, for until then it takes a place in the log that another probe may need.
                 write_record(scope, status=problem.status, seconds=time.perf_counter() - begun)
-                # Its frames hold the body, for which there is room again.
-                error.__traceback__ = None
                 await asyncio.sleep(hold)
             if not status:
                 # A request that has come as far as a model is told which one, also when it failed.
@@ -124,13 +136,19 @@ class Front:
             if not shed:
                 self._log(scope, status or CLIENT_CLOSED_REQUEST, seconds)
 
-    async def _answer(self, handler: Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, handler: Handler | None, scope: Scope, receive: Receive, send: Send, held: HeldBody | None
+    ) -> None:
         """Hands the request to its handler; where there is none, the router says why."""
         scope["app"] = self.application
         if handler is None:
             await self.application.router(scope, receive, send)
             return
         response = await handler(Request(scope, receive, send))
+        # An answer that is whole needs no body any more, and the client may take as long as it likes with it.
+        # One that says no length is still being made of the body.
+        if held is not None and "content-length" in response.headers:
+            held.release()
         await response(scope, receive, send)
 
     def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> HeldBody | None:
@@ -145,12 +163,16 @@ class Front:
         if is_open(scope["path"]):
             return None
         check_on_record(scope)
-        access = self.runtime.access
-        local = scope.get("server") or ("", None)
-        if not (access.asks_for_keys or self.runtime.settings.allow_public) and is_public(str(local[0])):
-            raise Problem(
-                "public_without_keys", f"nothing is served on {local[0]} without keys: {PUBLIC_WITHOUT_KEYS}"
-            )
+        access, settings = self.runtime.access, self.runtime.settings
+        if not (access.asks_for_keys or settings.allow_public):
+            local = str((scope.get("server") or ("", None))[0])
+            if is_public(local):
+                raise Problem(
+                    "public_without_keys", f"nothing is served on {local} without keys: {PUBLIC_WITHOUT_KEYS}"
+                )
+            # No browser asks over a socket that is a file.
+            if is_loopback(local):
+                check_local(scope["method"], scope["path"], headers, settings.allowed_hosts)
         scope["state"]["key"] = key = access.authenticate(headers)
         told = access.authorize(key, scope["path"])
         # Also of an answer that there is no room: it has cost a request.
@@ -163,7 +185,7 @@ class Front:
         lane.check_room()
         return self.runtime.uploads.take(
             caller_of(key, scope.get("client")),
-            declared=min(_declared(headers), self.runtime.settings.max_body_bytes),
+            declared=min(_declared(headers), settings.max_body_bytes),
             on_refusal=lane.refused,
         )
 
@@ -186,11 +208,16 @@ class Front:
                 "trace_id": trace_id(scope),
                 "key": key.name if key else None,
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": shown(scope["path"]),
                 "status": status,
                 "milliseconds": round(seconds * 1000, 2),
             }
         )
+
+
+def _forget_frames(error: Exception) -> None:
+    """They hold the body, for which there is room again, and the client may be slow to take the answer."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _request_id(headers: Headers) -> str:

@@ -12,6 +12,9 @@ from starlette.responses import Response
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE = "v2"
 """The first part of every path of the Open Inference Protocol."""
+MOST_SHOWN = 300
+"""Characters of a text of the client's, such as a path, that are repeated in answers and in the log."""
+MOST_DETAIL = 2000
 MISTAKE = "the log says more, under this request_id: tell the operator"
 
 
@@ -31,6 +34,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "unauthorized": Kind(401, "A valid API key is needed"),
         "forbidden": Kind(403, "The API key does not cover this"),
         "public_without_keys": Kind(403, "This address is public, but the server has no keys"),
+        "foreign_site": Kind(403, "Another web site asks a server without keys"),
         "probe_disabled": Kind(403, "Probing is switched off"),
         "not_found": Kind(404, "There is nothing at this path"),
         "model_not_found": Kind(404, "There is no such model"),
@@ -89,13 +93,14 @@ class Problem(Exception):
     def body(self, *, request_id: str, path: str) -> dict[str, object]:
         """The JSON object of this problem in answer to one request."""
         # Clients of the Open Inference Protocol look for the sentence here.
-        error = {"error": self.detail} if path.split("/")[1:2] == [OPEN_INFERENCE] else {}
+        detail = shown(self.detail, most=MOST_DETAIL)
+        error = {"error": detail} if path.split("/")[1:2] == [OPEN_INFERENCE] else {}
         return {
             "type": f"/docs#{self.code}",
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
-            "instance": path,
+            "detail": detail,
+            "instance": shown(path),
             "code": self.code,
             "request_id": request_id,
             **error,
@@ -107,6 +112,11 @@ class Problem(Exception):
         # ASCII, because names taken from a request may hold lone surrogates, which UTF-8 cannot encode.
         content = json.dumps(self.body(request_id=request_id, path=path) | members)
         return Response(content, status_code=self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def shown(text: str, *, most: int = MOST_SHOWN) -> str:
+    """At most so many characters of a text, the last of them an ellipsis if there were more."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def engine_failed() -> Problem:

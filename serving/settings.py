@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from probes.threat import Norm
 from serving.settings_names import check_names
-from serving.settings_types import Count, KeyEntries, Milliseconds, Optional_
+from serving.settings_types import Count, HostNames, KeyEntries, Milliseconds, Optional_
 
 PREFIX = "CLEAD_"
 CONFIG_VARIABLE = "CLEAD_CONFIG"
@@ -79,6 +79,11 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes; each holds the models.")
     allow_public: bool = Field(
         default=False, description="Serve without keys on an address that other machines can reach."
+    )
+    allowed_hosts: HostNames = Field(
+        default=(),
+        description="Further names under which a server without keys is asked on loopback, comma separated, "
+        "without a port: those of a proxy in front of it. Other names than `localhost` get 403.",
     )
     keys: KeyEntries = Field(
         default=(),

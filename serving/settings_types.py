@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from serving.access.keys import KeyRing, KeysError, parse_entry
+
+# Names, and addresses of both families.
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 
 def _listed(value: object) -> object:
@@ -26,11 +30,19 @@ def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no host name: give names as example.com, without scheme and port")
+    return tuple(name.lower().rstrip(".") for name in names)
+
+
 def _absent_when_empty(value: object) -> object:
     return None if value == "" else value
 
 
 Count = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_host_names)]
 KeyEntries = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_key_entries)]
 Optional_ = BeforeValidator(_absent_when_empty)

@@ -22,17 +22,23 @@ CLOSE = (b"connection", b"close")
 
 
 class UnreadBody:
-    """The messages of one request and its answer; `finish` is to be called after the last one."""
+    """The messages of one request and its answer; `finish` is to be called after the last one.
 
-    def __init__(self, headers: Headers, receive: Receive, send: Send) -> None:
+    Args:
+        lost: whether what comes of the body would be taken for other requests: the connection is closed with
+            the answer, before anything more is read from it.
+    """
+
+    def __init__(self, headers: Headers, receive: Receive, send: Send, *, lost: bool = False) -> None:
         self._receive = receive
         self._send = send
+        self._lost = lost
         # Only these two say that there is a body (RFC 9112, 6.3).
         length = headers.get("content-length", "0")
         self._ended = length == "0" and "transfer-encoding" not in headers
         # Who waits to be told to go on sends nothing before, and is not to be told.
         small = length.isdecimal() and len(length) < 6 and int(length) <= SMALL_BYTES
-        self._may_be_small = small and "expect" not in headers
+        self._may_be_small = small and "expect" not in headers and not lost
         self._unfinished = False
 
     async def receive(self) -> Message:
@@ -47,8 +53,8 @@ class UnreadBody:
         if message["type"] == "http.response.start":
             if self._may_be_small and not self._ended:
                 await self._take(SMALL_BYTES, limit_s=REST_S)
-            message = message if self._ended else _closing(message)
-        elif not self._ended and not message.get("more_body", False):
+            message = message if self._ended and not self._lost else _closing(message)
+        elif not (self._ended or self._lost) and not message.get("more_body", False):
             # The answer is whole. Only the HTTP server is not told yet.
             self._unfinished = True
             message = {**message, "more_body": True}

@@ -70,7 +70,8 @@ class BatchThreads:
                 self._start()
             self._waiting.append(one)
             self._changed.notify()
-        future.add_done_callback(lambda done: self._forget(one) if done.cancelled() else None)
+        # Told the future alone: one that led to its job would keep the upload until Python looks for garbage.
+        future.add_done_callback(self._forget)
         return future
 
     def close(self) -> None:
@@ -82,11 +83,16 @@ class BatchThreads:
         for one in waiting:
             one.future.cancel()
 
-    def _forget(self, one: _Waiting) -> None:
+    def _forget(self, done: Future[Any]) -> None:
+        """Drops the job of a future that was cancelled."""
+        if not done.cancelled():
+            return
         with self._changed:
             # A thread may have taken it meanwhile.
-            if one in self._waiting:
-                self._waiting.remove(one)
+            for one in self._waiting:
+                if one.future is done:
+                    self._waiting.remove(one)
+                    return
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name=f"{self._name}_{len(self._threads)}", daemon=True)

@@ -16,6 +16,8 @@ from serving.observing import log_output
 GATHERING_S = 0.05
 MOST_LINES = 10_000
 """Lines that may wait; more are dropped and counted."""
+MOST_BYTES = 8 * 1024 * 1024
+"""That the lines which may be dropped take while they wait."""
 MOST_PROMISED = 1_000
 """Lines with a promised place: those that wait, and those that are still to come."""
 RETRY_S = 1.0
@@ -42,6 +44,7 @@ class LogWriter:
             a line; None if nobody can say.
         on_drop: told how many lines were dropped, from any thread.
         most_lines: that wait without a promise.
+        most_bytes: of the same.
         most_promised: promised places.
     """
 
@@ -52,16 +55,18 @@ class LogWriter:
         is_within_line: Callable[[], bool | None] = lambda: False,
         on_drop: Callable[[int], None] = lambda _: None,
         most_lines: int = MOST_LINES,
+        most_bytes: int = MOST_BYTES,
         most_promised: int = MOST_PROMISED,
     ) -> None:
         self._write = write or log_output.write_lines
         self._is_within_line = is_within_line if write else log_output.is_within_line
         self._on_drop = on_drop
         self._most_lines = most_lines
+        self._most_bytes = most_bytes
         self._most_promised = most_promised
         self._lines: deque[_Line] = deque()
         self._promised = 0
-        self._unpromised = 0
+        self._unpromised = self._unpromised_bytes = 0
         self._at_once = self._writing = self._hurried = False
         # What was written last may end within a line: another's as well, for theirs failed, too.
         self._failed = False
@@ -84,11 +89,15 @@ class LogWriter:
         # ASCII with the rest escaped: text taken from a request may hold lone surrogates.
         encoded = line.encode("ascii", "backslashreplace") + b"\n"
         with self._changed:
-            room = promised or self._unpromised < self._most_lines
+            length = 0 if promised else len(encoded)
+            room = promised or (
+                self._unpromised < self._most_lines and self._unpromised_bytes + length <= self._most_bytes
+            )
             if room:
                 self._start()
                 self._lines.append(_Line(encoded, promised))
                 self._unpromised += not promised
+                self._unpromised_bytes += length
                 self._at_once |= not may_wait
                 # Else the thread is about to look.
                 if self._at_once or len(self._lines) == 1:
@@ -163,6 +172,7 @@ class LogWriter:
             while self._lines and (not lines or length + len(self._lines[0].text) <= select.PIPE_BUF):
                 line = self._lines.popleft()
                 self._unpromised -= not line.promised
+                self._unpromised_bytes -= 0 if line.promised else len(line.text)
                 length += len(line.text)
                 lines.append(line)
             self._writing = bool(lines)

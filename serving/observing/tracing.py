@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from serving.classifying.batch import Classification, Floats
 from serving.observing.request_log import LOGGER
+from serving.problems import shown
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -54,7 +55,7 @@ class Tracing:
             scope["method"],
             context=TraceContextTextMapPropagator().extract(carrier),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": scope["method"], "url.path": scope["path"]},
+            attributes={"http.request.method": scope["method"], "url.path": shown(scope["path"])},
         )
         scope["state"][_STATE] = Trace(self, span)
 

@@ -21,8 +21,9 @@ _INTEGER: Json = {"type": "integer"}
 _NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 _UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
 _KEY_PROBLEMS = ("unauthorized", "rate_limited", "not_ready")
+_ADMISSION_PROBLEMS = ("foreign_site", *_KEY_PROBLEMS)
 _UPLOAD_PROBLEMS = (
-    "empty_body", "malformed_multipart", *_KEY_PROBLEMS, "forbidden", "body_timeout", "body_too_large",
+    "empty_body", "malformed_multipart", *_ADMISSION_PROBLEMS, "forbidden", "body_timeout", "body_too_large",
     "image_too_large", "too_many_images", "unsupported_media_type", "unsupported_image", "image_broken",
     "image_missing", "invalid_parameter", "model_not_found", "overloaded", "model_unavailable",
     "engine_failed", "deadline_exceeded",
@@ -145,7 +146,9 @@ def _leads(target: str) -> Json:
 
 
 def _card(names: Iterable[str]) -> Json:
-    operation = _get("The manifest of one model.", "Card of the model.", (*_KEY_PROBLEMS, "model_not_found"))
+    operation = _get(
+        "The manifest of one model.", "Card of the model.", (*_ADMISSION_PROBLEMS, "model_not_found")
+    )
     operation["parameters"] = _in_path(names)
     return operation
 
@@ -172,7 +175,7 @@ def _in_path(names: Iterable[str]) -> list[Json]:
 def _get(
     summary: str,
     description: str,
-    problems: Iterable[str] = _KEY_PROBLEMS,
+    problems: Iterable[str] = _ADMISSION_PROBLEMS,
     media: str = "application/json",
 ) -> Json:
     return {"summary": summary, "responses": _responses(description, {}, problems, media)}

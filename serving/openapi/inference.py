@@ -16,9 +16,9 @@ BINARY = "application/octet-stream"
 _STRING: Json = {"type": "string"}
 _BOOLEAN: Json = {"type": "boolean"}
 _INTEGER: Json = {"type": "integer", "minimum": 0}
-_KEY_PROBLEMS = ("unauthorized", "forbidden", "rate_limited", "not_ready")
-_MODEL_PROBLEMS = (*_KEY_PROBLEMS, "model_not_found", "model_unavailable")
-_BODY_PROBLEMS = (*_KEY_PROBLEMS, "malformed_inference_request", "body_too_large", "body_timeout")
+_ADMISSION_PROBLEMS = ("foreign_site", "unauthorized", "forbidden", "rate_limited", "not_ready")
+_MODEL_PROBLEMS = (*_ADMISSION_PROBLEMS, "model_not_found", "model_unavailable")
+_BODY_PROBLEMS = (*_ADMISSION_PROBLEMS, "malformed_inference_request", "body_too_large", "body_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Operation:
     method: str = "get"
     summary: str
     answer: str
-    problems: tuple[str, ...] = _KEY_PROBLEMS
+    problems: tuple[str, ...] = _ADMISSION_PROBLEMS
     content: Mapping[str, Json] = field(default_factory=lambda: {"application/json": {}})
     body: Mapping[str, Json] | None = None
     headers: Mapping[str, Json] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +15,7 @@ from serving.json_answer import JsonAnswer
 from serving.openapi.document import openapi_document
 from serving.problems import KINDS
 from serving.runtime import runtime_of
+from serving.settings import Settings
 
 DISTRIBUTION = "clead-serve"
 _STYLE = (
@@ -35,16 +37,25 @@ async def home(request: Request) -> Response:
     return RedirectResponse("/docs", headers={"Vary": "Accept"})
 
 
+class Description:
+    """The OpenAPI document of one server, written once: as JSON, and as a page."""
+
+    def __init__(self, settings: Settings) -> None:
+        document = openapi_document(settings, version=distribution_version())
+        self.json = bytes(JsonAnswer(document).body)
+        self.page = page(document).encode()
+
+
 async def openapi(request: Request) -> Response:
     """The OpenAPI document."""
-    return JsonAnswer(_document(request))
+    return Response(_description(request).json, media_type=JsonAnswer.media_type)
 
 
 async def docs(request: Request) -> Response:
     """The OpenAPI document as a page; as JSON for those who ask for JSON."""
     if request.headers.get("accept", "").startswith("application/json"):
-        return JsonAnswer(_document(request))
-    return HTMLResponse(page(_document(request)), headers=_HEADERS)
+        return await openapi(request)
+    return HTMLResponse(_description(request).page, headers=_HEADERS)
 
 
 def page(document: dict[str, Any]) -> str:
@@ -104,12 +115,18 @@ def _table(headings: tuple[str, ...], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _document(request: Request) -> dict[str, Any]:
-    return openapi_document(runtime_of(request).settings, version=distribution_version())
+def _description(request: Request) -> Description:
+    # Of the application, whose settings do not change.
+    state = request.app.state
+    if not hasattr(state, "description"):
+        state.description = Description(runtime_of(request).settings)
+    found: Description = state.description
+    return found
 
 
+@cache
 def distribution_version() -> str:
-    """The version that is installed, or "unreleased"."""
+    """The version that is installed, or "unreleased"; asked for once, for it means reading files."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

@@ -32,7 +32,8 @@ class _Taken:
 class UploadRoom:
     """The room for the bodies of one worker, and for those of each caller. Used from one event loop.
 
-    A body counts while it arrives; its bytes count until its request has been answered.
+    A body counts while it arrives; its bytes count until the answer to its request is made, though perhaps
+    not sent yet.
 
     Args:
         whole: the room there is.
@@ -51,7 +52,7 @@ class UploadRoom:
         return self._taken.holders
 
     def take(self, caller: str, *, declared: int, on_refusal: Callable[[str], None]) -> HeldBody:
-        """Takes room for one body of a caller, to be released when its request has been answered.
+        """Takes room for one body of a caller, to be released when the answer to its request is made.
 
         Args:
             declared: bytes that the request announces, 0 if it says nothing. They count as they come, but a

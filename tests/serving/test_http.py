@@ -149,7 +149,7 @@ def test_the_broken_one_of_several_images_is_named(server: Server) -> None:
 def test_a_body_without_length_is_counted_while_it_streams(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
-            b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+            b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(3):

@@ -42,6 +42,24 @@ def _stalled(**options: int) -> tuple[LogWriter, Pipe, list[int]]:
     return writer, pipe, dropped
 
 
+def test_lines_that_wait_are_bounded_in_bytes_as_well() -> None:
+    writer, pipe, dropped = _stalled(most_bytes=100)
+    assert writer.promise()
+    writer.put("a" * 59)
+    writer.put("b" * 40)
+    writer.put("c" * 39)
+    writer.put("promised" * 100, promised=True)
+    writer.put("")
+    assert sum(dropped) == 2
+    pipe.read.set()
+    assert writer.flush(60)
+    writer.put("d" * 99)
+    writer.put("e" * 100)
+    assert writer.flush(60)
+    assert pipe.lines == ["first", "a" * 59, "c" * 39, "promised" * 100, "d" * 99]
+    assert sum(dropped) == 3
+
+
 def test_lines_that_may_wait_are_written_with_the_next_that_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_writer, "GATHERING_S", 3600.0)
     pipe = Pipe(read=True)

@@ -205,7 +205,7 @@ def test_more_than_is_allowed_is_refused_while_it_streams_and_while_it_is_inflat
     _problem(ask(server.port, "POST", INFER, bomb, headers={"Content-Encoding": "gzip"}), "body_too_large")
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
-            b"POST " + INFER.encode() + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST " + INFER.encode() + b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(3):
             connection.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from serving.application import routes
 from serving.inference.request import LENGTH_HEADER
+from serving.openapi import routes as description_routes
 from serving.openapi.document import openapi_document
 from serving.parameters import CLASSIFY_PARAMETERS
 from serving.probing.parameters import PROBE_PARAMETERS
 from serving.problems import KINDS
 from serving.settings import Settings
 from serving.uploads.body import IMAGE_PART, MULTIPART, RAW_TYPES
+from tests.serving.in_process import asking, started
 
 DOCUMENT: dict[str, Any] = openapi_document(Settings(), version="1")
 HTTP_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text()
@@ -57,7 +62,9 @@ def test_what_a_key_may_not_is_said() -> None:
         assert "unauthorized" in answers["401"]["description"]
         assert "forbidden" in answers["403"]["description"]
         assert "rate_limited" in answers["429"]["description"]
-    assert set(DOCUMENT["paths"]["/models"]["get"]["responses"]) == {"200", "401", "429", "503"}
+        assert "foreign_site" in answers["403"]["description"]
+    assert set(DOCUMENT["paths"]["/models"]["get"]["responses"]) == {"200", "401", "403", "429", "503"}
+    assert "403" not in DOCUMENT["paths"]["/metrics"]["get"]["responses"]
 
 
 def test_caps_are_those_of_the_settings() -> None:
@@ -114,3 +121,47 @@ def test_every_json_answer_has_a_schema() -> None:
         == {}
     ]
     assert bare == []
+
+
+def test_it_is_written_once_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Settings] = []
+
+    def writing(settings: Settings, *, version: str) -> Any:
+        written.append(settings)
+        return openapi_document(settings, version=version)
+
+    monkeypatch.setattr(description_routes, "openapi_document", writing)
+
+    async def scenario(settings: Settings) -> None:
+        async with started(settings) as (front, _), asking(front) as client:
+            expected = openapi_document(settings, version=description_routes.distribution_version())
+            for _ in range(2):
+                page = await client.get("/docs")
+                assert page.headers["content-type"] == "text/html; charset=utf-8"
+                assert "default-src 'none'" in page.headers["content-security-policy"]
+                assert page.text == description_routes.page(expected)
+                for path, accept in (("/openapi.json", "*/*"), ("/docs", "application/json")):
+                    answer = await client.get(path, headers={"Accept": accept})
+                    assert answer.headers["content-type"] == "application/json"
+                    assert answer.json() == expected
+
+    servers = [Settings(models_dir=tmp_path, probe=False, max_images=most) for most in (3, 5)]
+    for settings in servers:
+        asyncio.run(scenario(settings))
+    assert written == servers
+
+
+def test_the_version_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def version(name: str) -> str:
+        asked.append(name)
+        return "1.2"
+
+    monkeypatch.setattr(description_routes, "version", version)
+    description_routes.distribution_version.cache_clear()
+    try:
+        assert [description_routes.distribution_version() for _ in range(3)] == ["1.2"] * 3
+    finally:
+        description_routes.distribution_version.cache_clear()
+    assert len(asked) == 1

@@ -164,7 +164,8 @@ def test_a_problem_within_the_stream_is_an_event(client: Client) -> None:
 
 def test_an_abandoned_probe_stops_and_frees_its_place(server: Server) -> None:
     request = (
-        "POST /probe?eps=0.001&steps=200&restarts=20&deadline_ms=30000&evidence=full HTTP/1.1\r\nHost: x\r\n"
+        "POST /probe?eps=0.001&steps=200&restarts=20&deadline_ms=30000&evidence=full HTTP/1.1\r\n"
+        "Host: localhost\r\n"
         f"Content-Type: image/png\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
     ).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:

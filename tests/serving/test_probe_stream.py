@@ -147,7 +147,7 @@ def test_a_socket_that_nobody_reads_loses_its_place(tmp_path: Path) -> None:
     image = pictures.encoded(Image.fromarray(pixels))
     path = "/probe?eps=0&label=green&include=adversarial&deadline_ms=30000"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Type: image/png\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nContent-Type: image/png\r\n"
         f"Content-Length: {len(image)}\r\n\r\n"
     ).encode()
     with running_server(tmp_path / "home", {"CLEAD_MODELS_DIR": str(tmp_path / "models")}) as server:

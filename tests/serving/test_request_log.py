@@ -16,7 +16,7 @@ import pytest
 from serving.observing.log_writer import LogWriter
 from serving.observing.request_log import LOGGER, JsonLines, QueuedLines, configure_logging
 from serving.settings import Settings
-from tests.serving.in_process import started
+from tests.serving.in_process import asking, started
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,22 @@ def test_what_waits_when_a_worker_stops_is_written(
 
     asyncio.run(scenario())
     assert '"message": "last"' in capfd.readouterr().err
+
+
+def test_of_a_long_path_only_the_beginning_is_logged_and_answered(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = "/" + "a" * 60_000
+    answers: list[bytes] = []
+
+    async def scenario() -> None:
+        async with started(Settings(models_dir=tmp_path, probe=False)) as (front, _), asking(front) as client:
+            for method in ("GET", "POST"):
+                answers.append((await client.request(method, path)).content)
+            answers.append((await client.post("/ui/" + path)).content)
+
+    asyncio.run(scenario())
+    lines = [line for line in capfd.readouterr().err.splitlines() if '"request"' in line]
+    assert len(lines) == len(answers) == 3
+    assert [len(json.loads(line)["path"]) for line in lines] == [300] * 3
+    assert [line for line in (*lines, *answers) if len(line) > 2000] == []

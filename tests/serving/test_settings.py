@@ -52,6 +52,12 @@ def test_the_file_may_lie_elsewhere_and_its_paths_start_there(tmp_path: Path) ->
         ({"CLEAD_PORT": "seventy"}, "", ["CLEAD_PORT", "'seventy'"]),
         ({"CLEAD_PORT": "70000"}, "", ["CLEAD_PORT", "65535"]),
         ({"CLEAD_HOST": "localhost"}, "", ["host", "IP address"]),
+        ({"CLEAD_ALLOWED_HOSTS": "http://a.example"}, "", ["CLEAD_ALLOWED_HOSTS", "'http://a.example'"]),
+        (
+            {},
+            'allowed_hosts = ["a.example:80"]',
+            ["allowed_hosts", "'a.example:80'", "without scheme and port"],
+        ),
         ({"CLEAD_ENGINE": "tpu"}, "", ["CLEAD_ENGINE", "'auto'", "'triton'"]),
         ({"CLEAD_ENGINE": "triton"}, "", ["triton_url"]),
         ({"CLEAD_PROBE_DEADLINE_MS": "60000"}, "", ["probe_max_deadline_ms"]),
@@ -89,6 +95,15 @@ def test_keys_are_entries_and_a_wrong_one_is_said_by_number(tmp_path: Path) -> N
         _load(tmp_path, CLEAD_KEYS=f"{first},{second} scope=all")
     with pytest.raises(SettingsError, match="two keys are named 'a'"):
         _load(tmp_path, CLEAD_KEYS=f"{first},{second} name=a")
+
+
+def test_host_names_are_compared_in_lower_case(tmp_path: Path) -> None:
+    assert _load(tmp_path, CLEAD_ALLOWED_HOSTS="").allowed_hosts == ()
+    assert _load(tmp_path, CLEAD_ALLOWED_HOSTS="A.example, fd00::1, b.").allowed_hosts == (
+        "a.example",
+        "fd00::1",
+        "b",
+    )
 
 
 def test_variables_of_the_tests_are_no_settings(tmp_path: Path) -> None:

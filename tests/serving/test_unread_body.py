@@ -27,7 +27,7 @@ def _connection(server: Server) -> Iterator[http.client.HTTPConnection]:
 
 
 def _head(method: str, path: str, *headers: str) -> bytes:
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", *headers, "", "")).encode()
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", "")).encode()
 
 
 def _answer(connection: socket.socket) -> tuple[int, dict[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from cli.subject import find_subject, load_subject
 from export.measurement import read_measurement
 from tests.serving import pictures
 
@@ -174,3 +175,10 @@ def test_test_images_of_types_that_are_not_read_are_told(pair: tuple[Path, Path]
         other.unlink()
     assert measured.exit_code == 0, measured.output
     assert "warning: 1 image files are passed over (1 .tif)" in measured.stderr
+
+
+def test_a_bundle_that_is_named_by_its_path_may_be_a_link_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "best").symlink_to(Path(MODEL) / "2")
+    (tmp_path / "newest").symlink_to(MODEL)
+    for name in ("best", "newest"):
+        assert load_subject(find_subject(str(tmp_path / name))).name == "clead-cifar10/2"

@@ -13,9 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
+# Whoever runs the tests may ignore SIGHUP, and children inherit that.
 PARENT = """
-import os, sys
+import os, signal, sys
 from cli.child import run_child
+signal.signal(signal.SIGHUP, signal.{hangup})
 sys.exit(run_child([sys.executable, "-u", "-c", {child!r}], environment=os.environ, {options}))
 """
 CATCHING = """
@@ -36,8 +38,10 @@ signal.pause()
 SLEEPING = "import os, signal\nprint(os.getpid())\nsignal.pause()"
 
 
-def _parent(child: str, options: str = "watch=lambda ended: None") -> subprocess.Popen[str]:
-    code = PARENT.format(child=child, options=options)
+def _parent(
+    child: str, options: str = "watch=lambda ended: None", hangup: str = "SIG_DFL"
+) -> subprocess.Popen[str]:
+    code = PARENT.format(child=child, options=options, hangup=hangup)
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -97,12 +101,7 @@ def test_a_stop_is_passed_on_once_what_comes_before_it_is_done(number: signal.Si
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
-    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PARENT}"
-    child = CATCHING.format(signal=int(signal.SIGTERM))
-    code = code.format(child=child, options="watch=lambda ended: None")
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with _parent(CATCHING.format(signal=int(signal.SIGTERM)), hangup="SIG_IGN") as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "up\n"
         parent.send_signal(signal.SIGHUP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -158,3 +159,15 @@ def process(models_dir: Path) -> Iterator[ProbeProcess]:
     one = ProbeProcess(Settings(models_dir=models_dir, engine="cpu", probe_nice=3))
     yield one
     one.close()
+
+
+@pytest.fixture
+def audits() -> Iterator[list[logging.LogRecord]]:
+    """The audit records as they are written."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("clead.audit")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)

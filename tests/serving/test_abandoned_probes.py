@@ -7,7 +7,7 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,6 @@ class _Client:
 
     async def send(self, message: Message) -> None:
         """Throws it away."""
-
-
-@pytest.fixture
-def audits() -> Iterator[list[logging.LogRecord]]:
-    """The audit records as they are written."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("clead.audit")
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
 
 
 async def _until(condition: Callable[[], bool]) -> None:

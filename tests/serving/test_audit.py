@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,18 +30,6 @@ from tests.serving.asking import form
 KEYS = {"alice": "scope=probe scope=probe:images", "bob": "scope=classify", "carol": "scope=probe rate=1/h"}
 IMAGE = pictures.plain((140, 120, 10))
 Fields = Mapping[str, Any]
-
-
-@pytest.fixture
-def audits() -> Iterator[list[logging.LogRecord]]:
-    """The audit records as they are written."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("clead.audit")
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
 
 
 @asynccontextmanager

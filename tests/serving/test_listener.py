@@ -97,6 +97,8 @@ def test_the_socket_refuses_once_every_worker_is_told_to_stop_or_dead(tmp_path: 
 def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
     script = (
         "import signal; from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"
+        # A shell that runs the tests in the background has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "prepare_to_stop(Drain(None, grace_s=0.0), longest_work_s=1.0)\n"
         "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"

@@ -85,7 +85,7 @@ def test_a_client_who_reads_nothing_does_not_keep_a_server_from_ending(
 
 
 def test_the_line_of_a_probe_does_not_wait_for_a_client_who_reads_nothing(
-    models_dir: Path, caplog: pytest.LogCaptureFixture
+    models_dir: Path, audits: list[logging.LogRecord]
 ) -> None:
     async def scenario() -> None:
         async with started(Settings(models_dir=models_dir)) as (front, _), asyncio.timeout(60):
@@ -107,15 +107,11 @@ def test_the_line_of_a_probe_does_not_wait_for_a_client_who_reads_nothing(
             }  # fmt: skip
             request = asyncio.create_task(front(scope, receive, send))
             await stalls.wait()
-            assert [record.__dict__["fields"]["status"] for record in audits()] == [200]
+            assert [record.__dict__["fields"]["status"] for record in audits] == [200]
             stays.set()
             await request
-            assert len(audits()) == 1
+            assert len(audits) == 1
 
-    def audits() -> list[logging.LogRecord]:
-        return [record for record in caplog.records if record.name == "clead.audit"]
-
-    logging.getLogger("clead.audit").addHandler(caplog.handler)
     asyncio.run(scenario())
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -23,11 +24,14 @@ Handler = Callable[[int, FrameType | None], object]
 
 def prepare_to_stop(drain: Drain, *, longest_work_s: float) -> None:
     """Has SIGTERM and SIGINT tell `drain`, refuse connections and bound the stop, before they do what they
-    did. Nothing where nobody handles them. To be called once, when this worker begins to take connections.
+    did. Nothing where nobody handles them, nor for a server in another thread than the main one, which no
+    signal is meant for. To be called once, when this worker begins to take connections.
 
     Args:
         longest_work_s: in which all that has been let in is answered.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     accepting = Accepting(shared_folder())
     for number, handler in handlers.items():

@@ -104,3 +104,17 @@ def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_server_in_another_thread_leaves_the_signals_alone() -> None:
+    script = (
+        "import signal\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"
+        "handler = lambda *_: None\n"
+        "signal.signal(signal.SIGINT, handler)\n"
+        "prepare = lambda: prepare_to_stop(Drain(None, grace_s=0.0), longest_work_s=1.0)\n"
+        "ThreadPoolExecutor(1).submit(prepare).result()\n"
+        "assert signal.getsignal(signal.SIGINT) is handler"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

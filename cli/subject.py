@@ -46,16 +46,14 @@ def find_subject(text: str, *, models_dir: Path | None = None) -> Path:
     Raises:
         SubjectError: there is none of these.
     """
-    from export.bundle import MANIFEST, BundleNotFoundError, named_path, resolve_bundle
+    from export.bundle import MANIFEST, BundleNotFoundError, resolve_bundle
     from serving.settings import load_settings
 
     folder = Path(text)
     if (folder / BEST).is_file() or (folder / MANIFEST).is_file():
         return folder
-    # A link stands for the model that it is called like, whatever the folder is called that it leads to.
-    absolute = named_path(folder)
     places = [
-        (absolute.parent, absolute.name),
+        (folder.resolve().parent, folder.resolve().name),
         (models_dir or load_settings().models_dir, text),
     ]
     for models, reference in places:

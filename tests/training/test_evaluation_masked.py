@@ -27,6 +27,7 @@ from tests.training.colour_models import (
 )
 from training.data.images import LabelledImages
 from training.data.sources import open_images
+from training.evaluation.request import AttackName
 
 FAST = ("noise", "fgsm", "pgd-50-10")
 
@@ -86,22 +87,16 @@ def test_single_step_training_s_collapse_shows_in_its_own_gate_alone(images: Lab
     assert failed == ["enough_images", "single_step_agrees"]
 
 
-def test_square_finds_what_gradients_miss(images: LabelledImages) -> None:
+@pytest.mark.parametrize(
+    ("attack", "name"), [("square", "square_alone_is_weaker"), ("rays", "hard_label_is_weaker")]
+)
+def test_queries_find_what_gradients_miss(images: LabelledImages, attack: AttackName, name: str) -> None:
     module = Quantised()
-    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "apgd-t", "square"), n=10)
-    assert gate(evaluation, "square_alone_is_weaker").passed is False
-    assert accuracy(evaluation, "square") < 0.5 < accuracy(evaluation, "pgd-50-10")
+    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "apgd-t", attack), n=10)
+    assert gate(evaluation, name).passed is False
+    assert accuracy(evaluation, attack) < 0.5 < accuracy(evaluation, "pgd-50-10")
     assert evaluation.worst_case is not None
-    assert evaluation.worst_case.accuracy <= accuracy(evaluation, "square")
-
-
-def test_decisions_alone_find_what_gradients_miss(images: LabelledImages) -> None:
-    module = Quantised()
-    evaluation = measure(module, relabelled(images, module), attacks=("pgd-50-10", "apgd-t", "rays"), n=10)
-    assert gate(evaluation, "hard_label_is_weaker").passed is False
-    assert accuracy(evaluation, "rays") < 0.5 < accuracy(evaluation, "pgd-50-10")
-    assert evaluation.worst_case is not None
-    assert evaluation.worst_case.accuracy <= accuracy(evaluation, "rays")
+    assert evaluation.worst_case.accuracy <= accuracy(evaluation, attack)
 
 
 def test_square_breaks_what_autoattack_s_gradients_leave(images: LabelledImages) -> None:

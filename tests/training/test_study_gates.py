@@ -19,8 +19,8 @@ ALONE: dict[tuple[str, str], Callable[..., None]] = {
         "black_box_adds_nothing",
         "quantised input",
     ): masked.test_square_breaks_what_autoattack_s_gradients_leave,
-    ("square_alone_is_weaker", "quantised input"): masked.test_square_finds_what_gradients_miss,
-    ("hard_label_is_weaker", "quantised input"): masked.test_decisions_alone_find_what_gradients_miss,
+    ("square_alone_is_weaker", "quantised input"): masked.test_queries_find_what_gradients_miss,
+    ("hard_label_is_weaker", "quantised input"): masked.test_queries_find_what_gradients_miss,
     ("transfer_is_weaker", "quantised input"): masked.test_images_made_on_another_model_break_a_masked_one,
     ("control_breaks", "quantised input"): masked.test_an_attack_has_to_break_an_undefended_control,
     ("autoattack_agrees", "saturated logits"): (

@@ -7,9 +7,10 @@ lock of one that dies, so a lock of its own tells the one who asks that no worke
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
+
+from serving.file_lock import is_locked, take_lock
 
 _FILE = "accepting"
 
@@ -37,15 +38,12 @@ class Accepting:
 
     def begin(self) -> None:
         """This worker takes connections."""
-        if self._lock is not None or self._file is None or sys.platform == "win32":
+        if self._lock is not None or self._file is None:
             return
-        import fcntl
-
         # The folder goes when the server ends.
         with suppress(FileNotFoundError):
-            self._lock = os.open(self._file, os.O_RDWR)
             # Waits, for somebody may be asking.
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            self._lock = take_lock(self._file, exclusive=False, wait=True)
 
     def end(self) -> None:
         """This worker takes none any more."""
@@ -55,21 +53,12 @@ class Accepting:
 
     def has_ended_everywhere(self) -> bool:
         """Whether no worker takes connections any more."""
-        if self._file is None or sys.platform == "win32":
+        if self._file is None:
             return True
-        import fcntl
-
         try:
-            descriptor = os.open(self._file, os.O_RDWR)
+            return not is_locked(self._file)
         except FileNotFoundError:
             return True
         # No descriptor is left: the next look will tell.
         except OSError:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True

@@ -13,7 +13,10 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from serving.file_lock import is_locked, take_lock
 
 LOOK_S = 0.1
 """Seconds between a worker's looks at the file."""
@@ -82,7 +85,8 @@ class Drain:
 
     def _hold(self) -> None:
         if self._lock is None and self._file is not None:
-            self._lock = _locked(self._file, exclusive=False)
+            with suppress(OSError):
+                self._lock = take_lock(self._file, exclusive=False)
 
 
 def claim(file: Path) -> bool:
@@ -91,19 +95,14 @@ def claim(file: Path) -> bool:
     """
     if sys.platform == "win32":
         return True
-    import fcntl
-
     beside = file.with_name(f".{file.name}.server")
     try:
-        # Never closed: the kernel frees the lock when the process ends, however it does.
-        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        # Never closed: the lock lasts as long as the process.
+        take_lock(beside, exclusive=True, flags=os.O_CREAT | os.O_NOFOLLOW)
+    except BlockingIOError:
+        return False
     except OSError:
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return False
     atexit.register(beside.unlink, missing_ok=True)
     return True
 
@@ -125,10 +124,10 @@ def end_draining(file: Path) -> None:
 
 def all_finished(file: Path) -> bool:
     """Whether no worker has work any more. Only to be asked once every worker has seen the file."""
-    if (lock := _locked(file, exclusive=True)) is None:
+    try:
+        return not is_locked(file)
+    except OSError:
         return False
-    os.close(lock)
-    return True
 
 
 def drain_server(file: Path, ended: threading.Event, *, grace_s: float, limit_s: float) -> None:
@@ -159,19 +158,3 @@ def _made_at(file: Path) -> float | None:
         return file.stat().st_mtime
     except OSError:
         return None
-
-
-def _locked(file: Path, *, exclusive: bool) -> int | None:
-    """A descriptor that holds a lock on the file until it is closed; None when that cannot be had now."""
-    import fcntl
-
-    try:
-        descriptor = os.open(file, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -224,16 +224,15 @@ class Settings(BaseModel):
         """Seconds in which all that a request was let in for is computed, or given up."""
         longest = self.classify_deadline_ms
         if self.probe:
-            # As below, and its process has a grace.
+            # It may begin as late as its deadline, because its model was being loaded, and then has it anew;
+            # and its process has a grace.
             longest = max(longest, 2 * self.probe_max_deadline_ms + 10_000)
         return (self.body_deadline_ms + longest) / 1000
 
     @property
     def longest_request_s(self) -> int:
-        """Seconds in which every request has been answered: above the sum of the deadlines."""
-        # A probe may begin as late as its deadline, because its model was being loaded, and then has it anew.
-        longest = self.body_deadline_ms + max(self.classify_deadline_ms, 2 * self.probe_max_deadline_ms)
-        return longest // 1000 + 60
+        """Seconds in which every request has been answered, with room for what is not computing."""
+        return round(self.longest_work_s) + 60
 
 
 def load_settings(environment: Mapping[str, str] | None = None, *, directory: Path | None = None) -> Settings:

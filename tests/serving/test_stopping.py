@@ -102,7 +102,8 @@ def test_the_line_of_a_probe_does_not_wait_for_a_client_who_reads_nothing(
                 await stays.wait()
 
             scope = {
-                "type": "http", "method": "POST", "path": "/probe", "query_string": b"eps=0.1&steps=2",
+                "type": "http", "method": "POST", "path": "/probe",
+                "query_string": b"eps=0.1&steps=2&deadline_ms=30000",
                 "headers": [(b"content-type", b"image/png"), (b"content-length", b"%d" % len(IMAGE))],
             }  # fmt: skip
             request = asyncio.create_task(front(scope, receive, send))

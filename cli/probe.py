@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _NO_LIMITS = {
     "probe_max_gradient_evaluations": 2**63,
     "probe_max_certify_samples": 10**7,
 }
+_EVERY = "every"
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -183,8 +185,12 @@ def probe(
         "--adversarial and --difference are for one image: --html shows those of many": many
         and (adversarial or difference),
         "--picture is for one image, and not for JSON: leave it out": picture and (many or as_json),
-        "--labels says what --label, --target or --no-labels say otherwise: give one": labels_file
-        and (no_labels or values.keys() & {"label", "target"}),
+        "--labels says what --label, --target CLASS or --no-labels say otherwise: give one": labels_file
+        and (no_labels or "label" in values or values.get("target", _EVERY) != _EVERY),
+        "--sigma and --certify-samples are about a certificate: give --certify as well": "certify"
+        not in values
+        and values.keys() & {"sigma", "certify_samples"},
+        "--deadline is no number of seconds: inf is one without an end": math.isnan(deadline),
     }.items():
         if given:
             raise click.UsageError(contradiction)

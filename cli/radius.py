@@ -17,6 +17,13 @@ def radius(eps: float | None, norm: str) -> str:
     return _text(eps, norm, round)
 
 
+def radius_below(eps: float | None, norm: str) -> str:
+    """For a column, of what was attacked in vain or proved: rounded down, for beyond it nothing is known."""
+    if eps is None:
+        return UNKNOWN
+    return _text(eps, norm, _down)
+
+
 def short_radius(eps: float, norm: str) -> str:
     """For a sentence: without zeros at the end, as in 8/255."""
     return _short(_text(eps, norm, round))
@@ -24,12 +31,16 @@ def short_radius(eps: float, norm: str) -> str:
 
 def held_radius(eps: float, norm: str) -> str:
     """The same, of what was attacked in vain: rounded down, for beyond it nothing is claimed."""
-    return _short(_text(eps, norm, lambda digits: math.floor(digits + _UNNOTICED)))
+    return _short(_text(eps, norm, _down))
 
 
 def flipped_radius(eps: float, norm: str) -> str:
     """The same, of what flips: rounded up, so that the ball that is named holds the example."""
     return _short(_text(eps, norm, lambda digits: math.ceil(digits - _UNNOTICED)))
+
+
+def _down(digits: float) -> int:
+    return math.floor(digits + _UNNOTICED)
 
 
 def _text(eps: float, norm: str, rounded: Callable[[float], int]) -> str:

@@ -9,36 +9,44 @@ from typing import Any
 from cli.radius import flipped_radius, held_radius, short_radius
 
 
-def verdict_sentence(report: Mapping[str, Any]) -> str:
+def verdict_sentence(report: Mapping[str, Any], *, target: str | None = None) -> str:
     """The first thing to read of a report, such as "Holds up to 6/255; at 7/255 it becomes a dog."
 
-    That it holds is said only where the attack was neither cut short nor doubted by a check.
+    That it holds is said only where the attack was neither cut short nor doubted by a check, and never of a
+    probe towards a `target`: the answer may become another class at less.
 
     Args:
         report: the JSON object of `/probe`.
+        target: label of the class to be reached; None where any other will do.
     """
     norm, smallest = report["threat"]["norm"], report["minimal_eps"]
     if smallest["flipped"] == 0:
         return f"It already is {_a_class(report['prediction']['label'])}: nothing has to be changed."
     flip = _flip(report)
     if smallest["held"] and _trusted(report):
-        return f"Holds up to {held_radius(smallest['held'], norm)}{_after(flip)}."
+        vain = "Holds" if target is None else f"No way to {_a_class(target)} was found"
+        return f"{vain} up to {held_radius(smallest['held'], norm)}{_after(flip)}."
     if report["verdict"] == "inconclusive":
         size = short_radius(report["threat"]["eps"], norm)
-        return f"Whether it holds up to {size} is not known{_after(flip)}."
+        asked = (
+            f"it holds up to {size}" if target is None else f"it can become {_a_class(target)} within {size}"
+        )
+        return f"Whether {asked} is not known{_after(flip)}."
     return f"{flip[:1].upper()}{flip[1:]}." if flip else "Nothing was attacked."
 
 
-def caveat(report: Mapping[str, Any]) -> str | None:
+def caveat(report: Mapping[str, Any], *, target: str | None = None) -> str | None:
     """What the sentence does not prove; None where it claims nothing that needs proof."""
     smallest = report["minimal_eps"]
     if not smallest["held"] or smallest["flipped"] == 0 or not _trusted(report):
         return None
+    claim = "That it holds" if target is None else "That"
+    others = "" if target is None else " Another class may take less: ask without a target."
     if smallest["flipped"] is None:
-        return "That it holds is no proof: this attack found nothing, another might."
+        return f"{claim} is no proof: this attack found nothing, another might.{others}"
     return (
-        "That it holds is no proof: the attack found nothing closer, another might. "
-        "What flips it is certain: the model was asked."
+        f"{claim} is no proof: the attack found nothing closer, another might. "
+        f"What flips it is certain: the model was asked.{others}"
     )
 
 

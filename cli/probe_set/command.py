@@ -113,7 +113,7 @@ def labels_of(
         request: reads parameters; here for its way of naming a class.
 
     Raises:
-        LabelError: as `cli.probe_set.labels.labels_from_csv`.
+        LabelError: as `cli.probe_set.labels.labels_from_csv`, or there is a target as well.
     """
 
     def class_index(text: str) -> int:
@@ -124,6 +124,10 @@ def labels_of(
         assert label is not None
         return label
 
+    if file is not None and given.target is not None:
+        raise LabelError(
+            f"{file}: with --target {model.classes[given.target]} nothing needs a label: leave one out"
+        )
     if file is not None:
         return labels_from_csv(file, found.images, class_index=class_index)
     if given.target is not None:

@@ -17,7 +17,7 @@ from cli.probe_set.files import printable
 from cli.probe_set.result import Probed, SetResult, breakpoints, curve_at, median_flipped
 from cli.probe_set.setup import Setup
 from cli.probe_set.tables import counted
-from cli.radius import radius
+from cli.radius import radius, radius_below
 from probes.request import ProbeRequest
 from probes.smoothing import ALPHA
 
@@ -31,7 +31,9 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(breakable=_breakable, counted=counted, radius=radius)
+    environment.globals.update(
+        breakable=_breakable, counted=counted, radius=radius, radius_below=radius_below
+    )
     script = _asset("page.js")
     return environment.from_string(_asset("page.html")).render(
         style=Markup(_asset("page.css")),
@@ -43,6 +45,7 @@ def html_report(result: SetResult, setup: Setup, *, most_pictures: int) -> str:
         command=printable(setup.command),
         options=_options(setup.request, setup.deadline_s, loss=_loss(result, setup)),
         norm=setup.request.norm,
+        target=setup.target,
         confidence=f"{1 - ALPHA:g}",
         pictured=sum(probed.pictures is not None for probed in result.probed),
         most_pictures=most_pictures,

@@ -34,12 +34,17 @@ class Setup:
     made: str
 
     @property
+    def target(self) -> str | None:
+        """The class to be reached; None where any other will do."""
+        return None if self.request.target is None else self.classes[self.request.target]
+
+    @property
     def about(self) -> str:
         """What "flipped" is about, in a sentence or two."""
-        if self.request.target is not None:
-            target = self.classes[self.request.target]
+        if self.target is not None:
             return (
-                f"Flipped means here that the model answers {target}. An image that gets this answer without "
+                f"Flipped means here that the model answers {self.target}; any other answer, right or wrong, "
+                "does not count. An image that gets this answer without "
                 "any change counts as flipped at eps 0."
             )
         if self.labelled:

@@ -22,12 +22,13 @@ from cli.radius import radius
 from cli.tables import plain_table, print_tables
 
 COLUMNS = (
-    "file", "label", "prediction", "probability", "correct", "verdict", "norm", "eps", "held", "flipped",
-    "flipped_8bit", "failed_checks", "classes", "certified_label", "certified_radius", "exhausted",
+    "file", "label", "target", "prediction", "probability", "correct", "verdict", "norm", "eps", "held",
+    "flipped", "flipped_8bit", "failed_checks", "classes", "certified_label", "certified_radius", "exhausted",
     "gradient_evaluations", "forward_evaluations", "seconds", "error",
 )  # fmt: skip
 """Of the CSV file. All eps in units of [0, 1] pixels; what is not known is empty; `held` and `flipped` are
-those of `minimal_eps`, and `eps` is what the verdict is about. `classes` is a JSON object, the smallest eps
+those of `minimal_eps`, and `eps` is what the verdict is about; with a `target` all of these are about
+reaching that class alone. `classes` is a JSON object, the smallest eps
 by class; `certified_label` and `certified_radius` (l2) are the smoothed classifier's."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What spreadsheets take for the beginning of a formula (CWE-1236)."""
@@ -50,7 +51,7 @@ def csv_table(result: SetResult) -> str:
 
 
 def json_line(outcome: Probed | Failure) -> str:
-    """One object in one line: the report with `file` and `label`, or `file` and `error`."""
+    """One object in one line: the report with `file`, `label` and `target`, or `file` and `error`."""
     return json.dumps(_json(outcome))
 
 
@@ -155,6 +156,7 @@ def _cells(probed: Probed) -> dict[str, Any]:
     return {
         "file": _file(probed.name),
         "label": _text(probed.label),
+        "target": _text(probed.target),
         "prediction": _text(report["prediction"]["label"]),
         "probability": report["prediction"]["probability"],
         "correct": _lower(probed.correct),
@@ -193,4 +195,4 @@ def _lower(value: bool | None) -> str | None:
 def _json(outcome: Probed | Failure) -> dict[str, Any]:
     if isinstance(outcome, Failure):
         return {"file": outcome.name, "error": {"code": outcome.code, "detail": outcome.reason}}
-    return {"file": outcome.name, "label": outcome.label, **outcome.report}
+    return {"file": outcome.name, "label": outcome.label, "target": outcome.target, **outcome.report}

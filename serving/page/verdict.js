@@ -48,7 +48,13 @@ function headline(report, target) {
     return `No conclusion about ${epsText(eps, norm)}: ${reason(report)}. ${turn}`.trim();
   if (eps === 0) return "A change of size 0 is none: nothing was tried.";
   const stays = target ? `No way to ${aClass(target)} was found up to` : "Holds up to";
-  return `${held ? `${stays} ${epsText(held, norm, "down")}${turn ? "" : ", the largest size tried"}.` : ""} ${turn}`.trim();
+  const claim = held && trusted(report);
+  return `${claim ? `${stays} ${epsText(held, norm, "down")}${turn ? "" : ", the largest size tried"}.` : ""} ${turn}`.trim();
+}
+
+/** Whether what was attacked in vain may be said to hold. A flip is certain either way. */
+function trusted(report) {
+  return !report.budget.exhausted && report.evidence.every((check) => check.passed);
 }
 
 function reason(report) {

@@ -121,6 +121,18 @@ def test_when_the_time_is_up_nothing_is_concluded(visitor: Visitor) -> None:
     assert "Allow more time" in visitor.text(".caveat")
 
 
+def test_nothing_is_said_to_hold_where_a_check_failed(visitor: Visitor, tmp_path: Path) -> None:
+    # One step is no attack, as the check of whether the loss has settled finds.
+    visitor.open("#probe?example=airplane&eps=2/255,8/255&steps=1")
+    visitor.wait_classified()
+    visitor.probe()
+    report = visitor.report(tmp_path)
+
+    assert report["verdict"] == "flipped" and report["minimal_eps"]["held"] > 0
+    assert not all(check["passed"] for check in report["evidence"])
+    assert re.fullmatch(r"At [\d.]+/255 it becomes an? \w+\.", visitor.text(".headline"))
+
+
 def test_progress_is_shown_and_cancelling_frees_the_server(visitor: Visitor, site: Server) -> None:
     visitor.open()
     visitor.choose_example("automobile")

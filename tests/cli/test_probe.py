@@ -111,7 +111,7 @@ def test_sigma_without_a_certificate_exits_with_2(clead: Clead, color_models: Pa
     result = clead("probe", reddish, "--models-dir", color_models, "--sigma", "0.1")
 
     assert result.exit_code == 2
-    assert "certify" in result.stderr
+    assert "give --certify as well" in result.stderr
 
 
 def test_more_than_a_server_allows_is_allowed_here(clead: Clead, color_models: Path, reddish: Path) -> None:
@@ -176,3 +176,11 @@ def test_the_image_that_is_probed_is_never_replaced(
 
     assert result.exit_code == 2 and option in result.output
     assert reddish.read_bytes() == before
+
+
+def test_a_deadline_that_is_no_number_exits_with_2(clead: Clead, color_models: Path, reddish: Path) -> None:
+    # Nothing is later than that: the probe would never be out of time.
+    result = clead("probe", reddish, "--models-dir", color_models, "--deadline", "nan")
+
+    assert result.exit_code == 2
+    assert "--deadline" in result.stderr

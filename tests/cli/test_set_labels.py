@@ -154,3 +154,16 @@ def test_an_image_that_is_to_become_a_class_is_not_called_wrong(
     options = ("--label", "green", "--target", target, "--html", page)
     assert clead("probe", colours, "--models-dir", color_models, *options).exit_code == 0
     assert "wrong: it is" not in page.read_text(encoding="utf-8")
+
+
+def test_labels_of_a_file_go_with_the_search_for_every_class(
+    clead: Clead, color_models: Path, classes: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("red/a.png,red\nred/b.png,red\ngreen/c.png,green\n", encoding="utf-8")
+
+    document = _probe(clead, color_models, classes, "--labels", file, "--target", "every")
+
+    wrong, *right = document["reports"]
+    assert wrong["classes"] is None and wrong["verdict"] == "flipped"
+    assert all(report["label"] == "red" and report["classes"] for report in right)

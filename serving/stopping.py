@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from uvicorn import Server
@@ -53,7 +54,9 @@ def _stopping(before: Handler, drain: Drain, accepting: Accepting, longest_work_
         # Who still asks over a connection from before is told that it ends.
         drain.stop()
         accepting.end()
-        refuse_connections_once(accepting.has_ended_everywhere)
+        # A machine with no thread to spare: connections are reset later, but the worker stops.
+        with suppress(RuntimeError):
+            refuse_connections_once(accepting.has_ended_everywhere)
         if isinstance(server, Server) and server.config.timeout_graceful_shutdown is None:
             left_s = drain.work_left_s(longest_work_s)
             server.config.timeout_graceful_shutdown = math.ceil(left_s + TAKE_S)

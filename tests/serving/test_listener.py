@@ -116,6 +116,21 @@ def test_whoever_looks_for_listening_sockets_keeps_no_other_file_open(tmp_path: 
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
+def test_a_worker_stops_also_where_no_thread_can_be_had() -> None:
+    script = (
+        "import os, signal, threading\n"
+        "from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"
+        "told = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: told.append(True))\n"
+        "prepare_to_stop(Drain(None, grace_s=0.0), longest_work_s=1.0)\n"
+        'def start(thread): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert told == [True]"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
 def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
     script = (
         "import signal; from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"

@@ -79,8 +79,9 @@ class Front:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         added = [(b"x-request-id", request_id.encode())]
-        if self.runtime.drain.begun:
-            # The client connects anew, to a server that stays.
+        # The client connects anew: to a server that stays, or without a proxy between that might pass on what
+        # follows an upgrade unseen.
+        if self.runtime.drain.begun or scope.get("endpoint") is websocket:
             added.append((b"connection", b"close"))
         status, admitted, shed = 0, False, False
         held: HeldBody | None = None

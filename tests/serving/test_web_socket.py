@@ -106,10 +106,14 @@ def test_an_upgrade_that_a_library_would_not_read_is_refused_in_our_words(
     head = "".join(f"{name}: {value}\r\n" for name, value in {**UPGRADE, **changed}.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(f"{method} /classify HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
-        received = connection.recv(65536)
+        received = b""
+        # Until the server closes the connection.
+        while part := connection.recv(65536):
+            received += part
     assert received.startswith(b"HTTP/1.1 400")
     assert b"application/problem+json" in received
     assert b'"bad_request"' in received
+    assert b"connection: close" in received.lower()
 
 
 def test_an_upgrade_leaves_no_line_but_that_of_its_request(server: Server) -> None:

@@ -9,6 +9,7 @@ so a lock of its own tells the one who drains that every worker has finished.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
@@ -56,7 +57,8 @@ class Drain:
             busy: whether this worker has work that was admitted.
         """
         if self._file is not None and (made := _made_at(self._file)) is not None:
-            self._since = made
+            # Who touches it again, or has a clock that is ahead, does not have new work let in again.
+            self._since = min(made, time.time(), self._since or math.inf)
         refusing = self._refusing_s()
         self.begun = self._stopping or refusing is not None
         self.over = refusing is not None and refusing >= 0
@@ -143,7 +145,7 @@ def drain_server(file: Path, ended: threading.Event, *, grace_s: float, limit_s:
     """
     begin_draining(file)
     made = _made_at(file)
-    rest_s = grace_s if made is None else max(0.0, grace_s - (time.time() - made))
+    rest_s = grace_s if made is None else min(grace_s, max(0.0, grace_s - (time.time() - made)))
     # A worker has found the file, and locked it, before anybody asks whether one has.
     if ended.wait(rest_s + 2 * LOOK_S):
         return

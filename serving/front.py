@@ -28,7 +28,7 @@ from serving.runtime import Runtime
 from serving.unread_body import UnreadBody
 from serving.upgrade import loses_body, upgrade_with_body
 from serving.uploads.room import HeldBody
-from serving.web_socket import as_http
+from serving.web_socket import as_http, asks_for_web_socket, websocket
 
 QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 UNMATCHED = "unmatched"
@@ -60,6 +60,8 @@ class Front:
             return
         headers = Headers(scope=scope)
         lost = kind == "http" and loses_body(scope["method"], headers)
+        if asks_for_web_socket(headers):
+            scope["endpoint"] = websocket
         exchange = UnreadBody(headers, receive, send, lost=lost)
         await self._handle(scope, headers, exchange.receive, exchange.send, lost=lost)
         await exchange.finish()
@@ -77,8 +79,9 @@ class Front:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         added = [(b"x-request-id", request_id.encode())]
-        if self.runtime.drain.begun:
-            # The client connects anew, to a server that stays.
+        # The client connects anew: to a server that stays, or without a proxy between that might pass on what
+        # follows an upgrade unseen.
+        if self.runtime.drain.begun or scope.get("endpoint") is websocket:
             added.append((b"connection", b"close"))
         status, admitted, shed = 0, False, False
         held: HeldBody | None = None

@@ -49,7 +49,13 @@ def _refuse_connections(true: Callable[[], bool]) -> None:
 def _listeners() -> Iterator[socket.socket]:
     for entry in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else ():
         with suppress(OSError):
-            found = socket.socket(fileno=os.dup(int(entry.name)))
+            duplicate = os.dup(int(entry.name))
+            try:
+                found = socket.socket(fileno=duplicate)
+            except OSError:
+                # Of a file that this process has locked, the duplicate would keep the lock.
+                os.close(duplicate)
+                continue
             if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 yield found
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -9,8 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from serving.access.keys import KeyRing, KeysError, parse_entry
 
-# Names, and addresses of both families.
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 def _listed(value: object) -> object:
@@ -31,10 +31,21 @@ def _key_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if not _HOST_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no host name: give names as example.com, without scheme and port")
-    return tuple(name.lower().rstrip(".") for name in names)
+    return tuple(_host_name(name) for name in names)
+
+
+def _host_name(name: str) -> str:
+    try:
+        # An address of IPv6 can be written in many ways; browsers send this one.
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no host name: give names as example.com, and addresses as 10.0.0.5 or fd00::5, "
+            "without scheme and port"
+        )
+    return name.lower().rstrip(".")
 
 
 def _absent_when_empty(value: object) -> object:

@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from uvicorn import Server
@@ -16,6 +17,7 @@ from serving.accepting import Accepting
 from serving.drain import Drain
 from serving.listener import refuse_connections_once
 from serving.shared_folder import shared_folder
+from serving.web_socket import speak_http_only
 
 TAKE_S = 15.0
 """So long a client has to take answers that are ready, once the server stops."""
@@ -24,8 +26,9 @@ Handler = Callable[[int, FrameType | None], object]
 
 def prepare_to_stop(drain: Drain, *, longest_work_s: float) -> None:
     """Has SIGTERM and SIGINT tell `drain`, refuse connections and bound the stop, before they do what they
-    did. Nothing where nobody handles them, nor for a server in another thread than the main one, which no
-    signal is meant for. To be called once, when this worker begins to take connections.
+    did; and has no WebSockets opened, which could keep a server from stopping well. Nothing where nobody
+    handles the signals, nor for a server in another thread than the main one, which no signal is meant for.
+    To be called once, when this worker begins to take connections.
 
     Args:
         longest_work_s: in which all that has been let in is answered.
@@ -44,12 +47,16 @@ def _stopping(before: Handler, drain: Drain, accepting: Accepting, longest_work_
     # The handler is a method of the HTTP server, which by itself waits for ever for a client who reads
     # nothing.
     server = getattr(before, "__self__", None)
+    if isinstance(server, Server):
+        speak_http_only(server)
 
     def stop(number: int, frame: FrameType | None) -> None:
         # Who still asks over a connection from before is told that it ends.
         drain.stop()
         accepting.end()
-        refuse_connections_once(accepting.has_ended_everywhere)
+        # A machine with no thread to spare: connections are reset later, but the worker stops.
+        with suppress(RuntimeError):
+            refuse_connections_once(accepting.has_ended_everywhere)
         if isinstance(server, Server) and server.config.timeout_graceful_shutdown is None:
             left_s = drain.work_left_s(longest_work_s)
             server.config.timeout_graceful_shutdown = math.ceil(left_s + TAKE_S)

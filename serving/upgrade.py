@@ -12,14 +12,16 @@ from starlette.datastructures import Headers
 from serving.problems import Problem
 
 
+def is_offered(headers: Headers) -> bool:
+    """Whether the parser below takes what follows a head for another protocol."""
+    # It looks at both.
+    named = (*headers.getlist("connection"), *headers.getlist("proxy-connection"))
+    return "upgrade" in headers and any("upgrade" in value.lower() for value in named)
+
+
 def loses_body(method: str, headers: Headers) -> bool:
-    """Whether the parser below takes the body of a request that is no WebSocket for something else."""
-    if "upgrade" in headers:
-        # The parser looks at both.
-        named = (*headers.getlist("connection"), *headers.getlist("proxy-connection"))
-        left = any("upgrade" in value.lower() for value in named)
-    else:
-        left = method == "CONNECT"
+    """Whether the parser below takes the body of a request for something else."""
+    left = is_offered(headers) or method == "CONNECT"
     return left and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers)
 
 

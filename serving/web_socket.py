@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn import Server
 
 from serving.problems import Problem
+from serving.upgrade import is_offered
 
 _RESPONSE = "websocket.http.response"
 
@@ -22,8 +25,23 @@ async def websocket(request: Request) -> Response:
     )
 
 
+def speak_http_only(server: Server) -> None:
+    """Has upgrades come as the HTTP requests that they are; to be called before there are connections.
+
+    The libraries that would read them otherwise refuse some in words of their own, and `websockets` never
+    answers one with a body: on that connection uvicorn fails when it stops, and drops all other requests.
+    """
+    server.config.ws_protocol_class = None
+
+
+def asks_for_web_socket(headers: Headers) -> bool:
+    """Whether an HTTP request is an upgrade to WebSocket."""
+    return is_offered(headers) and "websocket" in headers.get("upgrade", "").lower()
+
+
 def as_http(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
-    """An upgrade as the GET request that it is, and its refusal as an HTTP response.
+    """An upgrade as the GET request that it is, and its refusal as an HTTP response: for a server below that
+    has not been told to `speak_http_only`, such as one in another thread.
 
     Where the server below cannot send one (ASGI's extension "WebSocket Denial Response"), it answers a plain
     403 instead.

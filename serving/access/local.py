@@ -45,15 +45,17 @@ def check_local(method: str, path: str, headers: Headers, allowed_hosts: Contain
     if method in READING:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    advice = "use the page below /ui/ of this server, or a program that is no browser"
     if site is not None:
         if site in OWN_PAGES:
             return
     elif origin is None or _leads_here(origin, headers.get("host", ""), allowed_hosts):
         return
-    raise _foreign(
-        f"this was sent by a web page of another origin ({(origin or site or '')[:_MOST_SHOWN]!r}): use the "
-        "page below /ui/ of this server, or a program that is no browser"
-    )
+    else:
+        # A proxy that sends its own `Host` here hides that the page is ours.
+        advice += ", or, if this is that page behind a proxy, name the proxy's host in CLEAD_ALLOWED_HOSTS"
+    page = (origin or site or "")[:_MOST_SHOWN]
+    raise _foreign(f"this was sent by a web page of another origin ({page!r}): {advice}")
 
 
 def name_of(authority: str) -> str:

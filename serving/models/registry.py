@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +144,8 @@ class ModelRegistry:
         """
         moved = []
         for ref, old in self.in_memory().items():
-            if ref in there and not old.bundle.path.is_dir():
+            # Path.is_dir raises what a network's disk says of files that are gone (ESTALE).
+            if ref in there and not os.path.isdir(old.bundle.path):  # noqa: PTH112
                 with suppress(Problem):
                     bundle = self._bundles.get(ref)
                     if bundle.sha256 == old.bundle.sha256:

@@ -99,8 +99,14 @@ def configure_logging(writer: LogWriter | None = None) -> None:
     logging.getLogger("uvicorn.access").propagate = False
     # It warns about every malformed multipart body; the answer to the client says the same.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # It warns about every offer of another protocol, and advises to install what would not be used.
+    logging.getLogger("uvicorn.error").addFilter(_is_about_no_upgrade)
     if writer is not None:
         _divert(writer)
+
+
+def _is_about_no_upgrade(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(("Unsupported upgrade", "No supported WebSocket"))
 
 
 def _divert(writer: LogWriter) -> None:

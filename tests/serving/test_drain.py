@@ -54,6 +54,34 @@ def test_new_work_is_refused_once_the_grace_is_over(tmp_path: Path) -> None:
     assert (drain.begun, drain.over) == (True, True)
 
 
+def test_who_touches_the_file_again_does_not_have_new_work_let_in_again(tmp_path: Path) -> None:
+    drain = _drain(file := tmp_path / "drain")
+    begin_draining(file)
+    _age(file, GRACE_S)
+    drain.look(busy=False)
+    file.touch()
+    drain.look(busy=False)
+    assert (drain.over, drain.finished) == (True, True)
+    assert all_finished(file)
+
+
+def test_a_file_from_a_clock_that_is_ahead_does_not_prolong_the_grace(tmp_path: Path) -> None:
+    drain = Drain(file := tmp_path / "drain", grace_s=0.0)
+    begin_draining(file)
+    _age(file, -3600.0)
+    drain.look(busy=False)
+    assert drain.over
+    stopping = threading.Thread(
+        target=drain_server,
+        args=(file, threading.Event()),
+        kwargs={"grace_s": 0.0, "limit_s": 60},
+        daemon=True,
+    )
+    stopping.start()
+    stopping.join(30)
+    assert not stopping.is_alive()
+
+
 def test_work_is_left_for_as_long_as_it_may_take_after_the_last_was_let_in(tmp_path: Path) -> None:
     drain = _drain(file := tmp_path / "drain")
     assert drain.work_left_s(100.0) == 100.0

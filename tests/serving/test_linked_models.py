@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +113,26 @@ def test_a_model_whose_files_were_moved_is_found_again_and_not_loaded_again(rele
     assert model.engine is old.engine
     assert len(serving.started) == 1
     assert serving.prepared == [model.bundle]
+
+
+def test_a_disk_that_calls_the_old_files_stale_does_not_keep_the_folder_from_being_followed(
+    release: _Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = release.point_to("sha-1")
+    serving = _Serving(release.models)
+    stale = serving.registry.get("colors").bundle.path
+    release.point_to("sha-2", side=16)
+    shutil.rmtree(gone)
+    stat = os.stat
+
+    def answering(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(stale)):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", answering)
+    serving.follow()
+    assert serving.height() == 16
 
 
 def test_a_model_that_a_link_leads_to_can_be_probed(release: _Release) -> None:

@@ -97,6 +97,40 @@ def test_the_socket_refuses_once_every_worker_is_told_to_stop_or_dead(tmp_path: 
             assert worker.communicate() == ("", None)
 
 
+def test_whoever_looks_for_listening_sockets_keeps_no_other_file_open(tmp_path: Path) -> None:
+    # Asked in a process of its own: this one may have sockets that it listens on.
+    script = (
+        "import os, sys, threading; from pathlib import Path\n"
+        "from serving.file_lock import is_locked, take_lock\n"
+        "from serving.listener import refuse_connections_once\n"
+        "lock = take_lock(Path(sys.argv[1]), exclusive=False)\n"
+        "before = len(os.listdir('/dev/fd'))\n"
+        "refuse_connections_once(lambda: True)\n"
+        "[one.join() for one in threading.enumerate() if one is not threading.current_thread()]\n"
+        "assert len(os.listdir('/dev/fd')) == before\n"
+        "os.close(lock)\n"
+        "assert not is_locked(Path(sys.argv[1]))"
+    )
+    (tmp_path / "lock").touch()
+    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_worker_stops_also_where_no_thread_can_be_had() -> None:
+    script = (
+        "import os, signal, threading\n"
+        "from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"
+        "told = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: told.append(True))\n"
+        "prepare_to_stop(Drain(None, grace_s=0.0), longest_work_s=1.0)\n"
+        'def start(thread): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert told == [True]"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
 def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
     script = (
         "import signal; from serving.drain import Drain; from serving.stopping import prepare_to_stop\n"

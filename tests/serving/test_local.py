@@ -89,6 +89,22 @@ def test_which_pages_may_have_something_computed(headers: dict[str, str], own: b
     assert _is_let_in("GET", "/models", sent)
 
 
+def test_the_page_behind_a_proxy_is_told_how_to_be_let_in() -> None:
+    def detail(headers: dict[str, str], allowed_hosts: tuple[str, ...] = ()) -> str:
+        try:
+            check_local("POST", "/probe", Headers({"host": "127.0.0.1:3000", **headers}), allowed_hosts)
+        except Problem as problem:
+            return problem.detail
+        return ""
+
+    # As nginx sends it by itself, from a browser that takes http://box.lan for too unsafe to say more.
+    proxied = {"origin": "http://box.lan"}
+    assert "CLEAD_ALLOWED_HOSTS" in detail(proxied)
+    assert detail(proxied, ("box.lan",)) == ""
+    # Nothing helps the page of another site.
+    assert "CLEAD_ALLOWED_HOSTS" not in detail({**proxied, "sec-fetch-site": "cross-site"})
+
+
 def test_a_request_of_http_1_0_needs_no_host() -> None:
     assert _is_let_in("POST", "/classify", {})
 

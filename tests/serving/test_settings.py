@@ -58,6 +58,9 @@ def test_the_file_may_lie_elsewhere_and_its_paths_start_there(tmp_path: Path) ->
             'allowed_hosts = ["a.example:80"]',
             ["allowed_hosts", "'a.example:80'", "without scheme and port"],
         ),
+        ({"CLEAD_ALLOWED_HOSTS": "10.0.0.5:3000"}, "", ["CLEAD_ALLOWED_HOSTS", "'10.0.0.5:3000'", "port"]),
+        ({"CLEAD_ALLOWED_HOSTS": "cafe:3000"}, "", ["CLEAD_ALLOWED_HOSTS", "'cafe:3000'"]),
+        ({"CLEAD_ALLOWED_HOSTS": "..."}, "", ["CLEAD_ALLOWED_HOSTS", "'...'"]),
         ({"CLEAD_ENGINE": "tpu"}, "", ["CLEAD_ENGINE", "'auto'", "'triton'"]),
         ({"CLEAD_ENGINE": "triton"}, "", ["triton_url"]),
         ({"CLEAD_PROBE_DEADLINE_MS": "60000"}, "", ["probe_max_deadline_ms"]),
@@ -97,12 +100,13 @@ def test_keys_are_entries_and_a_wrong_one_is_said_by_number(tmp_path: Path) -> N
         _load(tmp_path, CLEAD_KEYS=f"{first},{second} name=a")
 
 
-def test_host_names_are_compared_in_lower_case(tmp_path: Path) -> None:
+def test_host_names_are_kept_as_browsers_send_them(tmp_path: Path) -> None:
     assert _load(tmp_path, CLEAD_ALLOWED_HOSTS="").allowed_hosts == ()
-    assert _load(tmp_path, CLEAD_ALLOWED_HOSTS="A.example, fd00::1, b.").allowed_hosts == (
+    assert _load(tmp_path, CLEAD_ALLOWED_HOSTS="A.example, FD00:0::1, b., 10.0.0.5").allowed_hosts == (
         "a.example",
         "fd00::1",
         "b",
+        "10.0.0.5",
     )
 
 

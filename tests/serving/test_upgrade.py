@@ -26,6 +26,7 @@ IMAGE = pictures.plain()
         ("POST", {"connection": "keep-alive, UPGRADE", "upgrade": "x", "transfer-encoding": "chunked"}, True),
         ("POST", {"proxy-connection": "upgrade", "upgrade": "h2c", "content-length": "5"}, True),
         ("CONNECT", {"content-length": "5"}, True),
+        ("CONNECT", {"upgrade": "h2c", "content-length": "5"}, True),
         ("CONNECT", {}, False),
         ("GET", {"connection": "Upgrade", "upgrade": "h2c"}, False),
         ("POST", {"connection": "Upgrade", "upgrade": "h2c", "content-length": "0"}, False),

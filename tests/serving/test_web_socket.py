@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import json
 import logging
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,43 @@ def test_where_no_response_can_be_sent_the_upgrade_is_closed(models_dir: Path) -
             assert await _upgrade(front, denial=False) == [{"type": "websocket.close"}]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "changed"),
+    [
+        ("GET", {"Content-Length": "5"}),
+        ("GET", {"Transfer-Encoding": "chunked"}),
+        ("GET", {"Sec-WebSocket-Key": "none"}),
+        ("GET", {"Sec-WebSocket-Version": "1"}),
+        ("GET", {"Upgrade": "WebSocket, h2c"}),
+        ("POST", {}),
+        ("POST", {"Content-Length": "5"}),
+    ],
+)
+def test_an_upgrade_that_a_library_would_not_read_is_refused_in_our_words(
+    server: Server, method: str, changed: dict[str, str]
+) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**UPGRADE, **changed}.items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"{method} /classify HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode())
+        received = b""
+        # Until the server closes the connection.
+        while part := connection.recv(65536):
+            received += part
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in received
+    assert b'"bad_request"' in received
+    assert b"connection: close" in received.lower()
+
+
+def test_an_upgrade_leaves_no_line_but_that_of_its_request(server: Server) -> None:
+    ask(server.port, "GET", "/classify", headers=UPGRADE | {"X-Request-ID": "upgraded"})
+
+    while '"upgraded"' not in (log := server.log.read_text()):
+        time.sleep(0.02)
+    assert "No supported WebSocket" not in log
+    assert "Unsupported upgrade" not in log
 
 
 @pytest.mark.parametrize("path", ["/classify", "/livez", "/nowhere"])

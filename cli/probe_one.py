@@ -76,8 +76,7 @@ def probe_one(
             report,
             columns=console.width,
         )
-    target = None if request.target is None else model.classes[request.target]
-    print_report(report, console, target=target, drawing=drawing, chart=picture is not False)
+    print_report(report, console, drawing=drawing, chart=picture is not False)
     for name, file in written.items():
         click.echo(f"{name}: {file or report['images']['reason']}")
 

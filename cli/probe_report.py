@@ -19,25 +19,19 @@ STYLES = {"flipped": "bold red", "held": "bold green", "inconclusive": "bold yel
 
 
 def print_report(
-    report: Mapping[str, Any],
-    console: Console,
-    *,
-    target: str | None,
-    drawing: RenderableType | None,
-    chart: bool,
+    report: Mapping[str, Any], console: Console, *, drawing: RenderableType | None, chart: bool
 ) -> None:
     """Prints the JSON object of `/probe`: what was found in a sentence, the curve, what each class takes, the
     evidence, and the pictures.
 
     Args:
-        target: label of the class to be reached, if one was asked for.
         drawing: of the images.
         chart: whether the margin is drawn where the terminal can.
     """
     model, prediction, norm = report["model"], report["prediction"], report["threat"]["norm"]
     verdict, eps = report["verdict"], report["threat"]["eps"]
-    console.print(verdict_sentence(report, target=target), style=STYLES[verdict], markup=False)
-    if said := caveat(report, target=target):
+    console.print(verdict_sentence(report), style=STYLES[verdict], markup=False)
+    if said := caveat(report):
         console.print(said, style="dim")
     console.print(
         f"\n{model['name']}/{model['version']} says [bold]{escape(prediction['label'])}[/] "
@@ -46,7 +40,7 @@ def print_report(
     console.print(
         f"[{STYLES[verdict]}]{verdict}[/] at eps {radius(eps, norm)} ({norm}). {escape(report['meaning'])}"
     )
-    console.print(_smallest(report, target))
+    console.print(_smallest(report))
     print_tables(console, _curve(report), *([_classes(report)] if report["classes"] else []))
     if (certificate := report["certificate"]) is not None:
         label = "no answer" if certificate["label"] is None else escape(certificate["label"])
@@ -81,8 +75,8 @@ def _print_evidence(checks: Sequence[Mapping[str, Any]], console: Console) -> No
         console.print(f"[green]checks passed ({len(passed)}):[/] {', '.join(passed)}")
 
 
-def _smallest(report: Mapping[str, Any], target: str | None) -> str:
-    smallest, norm = report["minimal_eps"], report["threat"]["norm"]
+def _smallest(report: Mapping[str, Any]) -> str:
+    smallest, norm, target = report["minimal_eps"], report["threat"]["norm"], report["goal"]["target"]
     reaches = "flips the answer" if target is None else f"gives {escape(target)}"
     return (
         f"Attacked in vain up to {radius_below(smallest['held'], norm)}; smallest eps that {reaches}: "

@@ -9,17 +9,16 @@ from typing import Any
 from cli.radius import flipped_radius, held_radius, short_radius
 
 
-def verdict_sentence(report: Mapping[str, Any], *, target: str | None = None) -> str:
+def verdict_sentence(report: Mapping[str, Any]) -> str:
     """The first thing to read of a report, such as "Holds up to 6/255; at 7/255 it becomes a dog."
 
     That it holds is said only where the attack was neither cut short nor doubted by a check, and never of a
-    probe towards a `target`: the answer may become another class at less.
+    probe towards a target: the answer may become another class at less.
 
     Args:
         report: the JSON object of `/probe`.
-        target: label of the class to be reached; None where any other will do.
     """
-    norm, smallest = report["threat"]["norm"], report["minimal_eps"]
+    norm, smallest, target = report["threat"]["norm"], report["minimal_eps"], report["goal"]["target"]
     if smallest["flipped"] == 0:
         return f"It already is {_a_class(report['prediction']['label'])}: nothing has to be changed."
     flip = _flip(report)
@@ -35,9 +34,9 @@ def verdict_sentence(report: Mapping[str, Any], *, target: str | None = None) ->
     return f"{flip[:1].upper()}{flip[1:]}." if flip else "Nothing was attacked."
 
 
-def caveat(report: Mapping[str, Any], *, target: str | None = None) -> str | None:
+def caveat(report: Mapping[str, Any]) -> str | None:
     """What the sentence does not prove; None where it claims nothing that needs proof."""
-    smallest = report["minimal_eps"]
+    smallest, target = report["minimal_eps"], report["goal"]["target"]
     if not smallest["held"] or smallest["flipped"] == 0 or not _trusted(report):
         return None
     claim = "That it holds" if target is None else "That"

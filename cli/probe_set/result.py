@@ -30,13 +30,11 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """One image's report (the JSON object of `POST /probe`, less its images), its true class, if known, and
-    the class to be reached, if one was asked for."""
+    """One image's report (the JSON object of `POST /probe`, less its images) and its true class, if known."""
 
     name: str
     label: str | None
     report: Mapping[str, Any]
-    target: str | None = None
     pictures: Pictures | None = None
 
     @property

@@ -88,7 +88,6 @@ class SetJob:
             name=image.name,
             label=None if label is None else self.model.classes[label],
             report={name: value for name, value in report.items() if name != "images"},
-            target=None if self.request.target is None else self.model.classes[self.request.target],
             pictures=pictures,
         )
 

@@ -51,7 +51,7 @@ def csv_table(result: SetResult) -> str:
 
 
 def json_line(outcome: Probed | Failure) -> str:
-    """One object in one line: the report with `file`, `label` and `target`, or `file` and `error`."""
+    """One object in one line: the report with `file` and `label`, or `file` and `error`."""
     return json.dumps(_json(outcome))
 
 
@@ -156,7 +156,7 @@ def _cells(probed: Probed) -> dict[str, Any]:
     return {
         "file": _file(probed.name),
         "label": _text(probed.label),
-        "target": _text(probed.target),
+        "target": _text(report["goal"]["target"]),
         "prediction": _text(report["prediction"]["label"]),
         "probability": report["prediction"]["probability"],
         "correct": _lower(probed.correct),
@@ -195,4 +195,4 @@ def _lower(value: bool | None) -> str | None:
 def _json(outcome: Probed | Failure) -> dict[str, Any]:
     if isinstance(outcome, Failure):
         return {"file": outcome.name, "error": {"code": outcome.code, "detail": outcome.reason}}
-    return {"file": outcome.name, "label": outcome.label, "target": outcome.target, **outcome.report}
+    return {"file": outcome.name, "label": outcome.label, **outcome.report}

@@ -19,6 +19,7 @@ _STRING: Json = {"type": "string"}
 _NUMBER: Json = {"type": "number"}
 _INTEGER: Json = {"type": "integer"}
 _NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
+_STRING_OR_NULL: Json = {"type": ["string", "null"]}
 _UNIT: Json = {"type": "number", "minimum": 0, "maximum": 1}
 _KEY_PROBLEMS = ("unauthorized", "rate_limited", "not_ready")
 _ADMISSION_PROBLEMS = ("foreign_site", *_KEY_PROBLEMS)
@@ -111,15 +112,15 @@ def _probe(settings: Settings) -> Json:
 
 
 def _probe_answer() -> Json:
-    maybe = {"type": ["number", "null"]}
     return _object(
         model=_ref("Model"),
+        goal=_object(label=_STRING_OR_NULL, target=_STRING_OR_NULL),
         prediction=_ref("Label"),
         space=_object(name=_STRING, height=_INTEGER, width=_INTEGER),
         threat=_object(norm=_STRING, eps=_NUMBER),
         verdict={"type": "string", "enum": ["flipped", "held", "inconclusive"]},
-        minimal_eps=_object(held=maybe, flipped=maybe),
-        minimal_eps_8bit=maybe,
+        minimal_eps=_object(held=_NUMBER_OR_NULL, flipped=_NUMBER_OR_NULL),
+        minimal_eps_8bit=_NUMBER_OR_NULL,
         curve={"type": "array", "items": {"type": "object"}},
         budget={"type": "object"},
         evidence={

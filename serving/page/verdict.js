@@ -13,7 +13,7 @@ const TARGETED_CHIPS = { ...CHIPS, flipped: "Reached within", held: "Not reached
  */
 export function verdictOf({ report, model, parameters }) {
   const { norm, eps } = report.threat;
-  const target = goal(parameters);
+  const { target } = report.goal;
   const chips = target ? TARGETED_CHIPS : CHIPS;
   // Where a search without an aim ends says nothing.
   const aimless = report.verdict === "flipped" && !hasAim(model, parameters);
@@ -26,11 +26,6 @@ export function verdictOf({ report, model, parameters }) {
     meaning: meaning(report, model, target),
     ...limits(report, target),
   };
-}
-
-/** The one class that was to be reached; null where any other counted. */
-function goal({ target }) {
-  return target && target !== "every" ? target : null;
 }
 
 /** The class that the nearest example is taken for; null where nothing flipped. */
@@ -120,7 +115,7 @@ export function comparison(outcomes) {
 function difference(outcomes) {
   const reports = outcomes.map((outcome) => outcome.report);
   const names = outcomes.map((outcome) => outcome.model.name);
-  const target = goal(outcomes[0].parameters);
+  const { target } = reports[0].goal;
   const { norm } = reports[0].threat;
   const sizes = reports.map((report) => report.minimal_eps.flipped);
   const turns = target ? `takes it for ${aClass(target)}` : "changes its answer";

@@ -55,6 +55,10 @@ class ProbeJob:
             if error.field in PROBE_PARAMETERS and error.field != "model":
                 raise invalid(error.field, str(error)) from error
             raise Problem("engine_failed", str(error)) from error
-        return {"model": self.model.identity} | report.to_dict(
+        goal = {"label": self._named(self.request.label), "target": self._named(self.request.target)}
+        return {"model": self.model.identity, "goal": goal} | report.to_dict(
             classes=self.model.classes, encode=partial(png_data_url, note=NOTE)
         )
+
+    def _named(self, index: int | None) -> str | None:
+        return None if index is None else self.model.classes[index]

@@ -40,7 +40,7 @@ def test_the_line_of_the_smallest_eps_claims_no_more_than_was_attacked(
     report["minimal_eps"]["held"] = 10.999 / 255
     console = Console(record=True, width=200)
 
-    print_report(report, console, target=None, drawing=None, chart=False)
+    print_report(report, console, drawing=None, chart=False)
 
     assert "Attacked in vain up to 10.99/255;" in console.export_text()
 

@@ -40,6 +40,7 @@ def test_no_cell_begins_as_a_formula_does(
 @pytest.mark.parametrize("text", ["=cmd", "+1", "-1", "@a", "\tx", "\rx"])
 def test_a_class_that_looks_like_a_formula_is_quoted(text: str) -> None:
     report: dict[str, Any] = {
+        "goal": {"label": None, "target": text},
         "prediction": {"label": text, "probability": 0.5},
         "verdict": "held",
         "threat": {"norm": "linf", "eps": 0.1},
@@ -59,7 +60,7 @@ def test_a_class_that_looks_like_a_formula_is_quoted(text: str) -> None:
 
     (row,) = _rows(csv_table(SetResult(probed=(probed,), failures=(), not_reached=0, skipped=0)))
 
-    assert row["label"] == row["prediction"] == row["certified_label"] == f"'{text}"
+    assert row["label"] == row["target"] == row["prediction"] == row["certified_label"] == f"'{text}"
     assert (row["probability"], row["certified_radius"]) == ("0.5", "0.25")
     assert json.loads(row["classes"]) == {text: -0.5}
 

@@ -25,6 +25,7 @@ def _report(
     prediction: str = "ship",
 ) -> dict[str, Any]:
     return {
+        "goal": {"label": None, "target": "cat"},
         "prediction": {"label": prediction},
         "threat": {"norm": "linf", "eps": 8 / 255},
         "verdict": verdict,
@@ -52,12 +53,12 @@ def _report(
     ],
 )
 def test_the_sentence_is_about_the_class_to_be_reached(report: dict[str, Any], sentence: str) -> None:
-    assert verdict_sentence(report, target="cat") == sentence
+    assert verdict_sentence(report) == sentence
 
 
 @pytest.mark.parametrize("flipped", [37 / 255, None])
 def test_the_caveat_says_that_another_class_may_take_less(flipped: float | None) -> None:
-    said = caveat(_report(flipped=flipped), target="cat")
+    said = caveat(_report(flipped=flipped))
 
     assert said is not None and "no proof" in said
     assert "holds" not in said and "Another class may take less" in said
@@ -90,7 +91,7 @@ def test_the_tables_and_the_page_name_the_class_to_be_reached(
     plain = clead("probe", colours, "--models-dir", color_models, *asked[:-2], "--csv", "-").stdout
 
     assert [row["target"] for row in csv.DictReader(io.StringIO(table.stdout))] == ["blue"] * 3
-    assert [json.loads(line)["target"] for line in lines.splitlines()] == ["blue"] * 3
+    assert [json.loads(line)["goal"]["target"] for line in lines.splitlines()] == ["blue"] * 3
     assert [row["target"] for row in csv.DictReader(io.StringIO(plain))] == [""] * 3
     text = " ".join(page.read_text(encoding="utf-8").split())
     assert "changes the answer" not in text and "an image within eps is taken for blue" in text

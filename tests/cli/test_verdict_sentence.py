@@ -23,6 +23,7 @@ def _report(
     norm: str = "linf",
 ) -> dict[str, Any]:
     return {
+        "goal": {"label": None, "target": None},
         "prediction": {"label": "cat"},
         "threat": {"norm": norm, "eps": 8 / 255},
         "verdict": verdict,

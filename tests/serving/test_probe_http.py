@@ -101,6 +101,7 @@ def test_parameters_may_come_in_the_form(server: Server) -> None:
 
     report = ask(server.port, "POST", "/probe", *form(parts)).json
 
+    assert report["goal"] == {"label": None, "target": "blue"}
     assert report["verdict"] == "held"
     assert report["threat"]["eps"] == pytest.approx(12 / 255)
 
@@ -117,6 +118,13 @@ def test_two_images_are_one_too_many(server: Server) -> None:
     reply = ask(server.port, "POST", "/probe", *form([("image", "a", IMAGE), ("image", "b", IMAGE)]))
 
     assert reply.json["code"] == "too_many_images"
+
+
+def test_a_report_says_which_class_was_to_be_lost(client: Client) -> None:
+    asked = {"eps": "4/255", "steps": 5, "deadline_ms": 30_000}
+
+    assert client.probe(IMAGE, label="green", **asked)["goal"] == {"label": "green", "target": None}
+    assert client.probe(IMAGE, **asked)["goal"] == {"label": None, "target": None}
 
 
 def test_a_class_of_another_model_is_refused(client: Client) -> None:

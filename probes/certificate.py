@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from decimal import ROUND_DOWN, Context
 from typing import Any
+
+_FOUR_DIGITS = Context(prec=4, rounding=ROUND_DOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +67,14 @@ class Certificate:
             answer = "the same class" if self.index == predicted else "another class than the model alone"
             return (
                 f"With confidence {1.0 - self.alpha:.5g}, {smoothed}, gives {answer} to this image and keeps "
-                f"its answer for every image closer than {self.radius:.4g} in l2, and so closer than "
-                f"{self.radius_linf:.4g} in l-inf. That says nothing about the model alone."
+                f"its answer for every image closer than {_below(self.radius)} in l2, and so closer than "
+                f"{_below(self.radius_linf)} in l-inf. That says nothing about the model alone."
             )
         abstains = f"No radius: {smoothed}, abstains."
         if self.finished:
             return (
                 f"{abstains} With confidence {1.0 - self.alpha:.5g}, its class has a probability of "
-                f"{self.p_lower:.4g} or more, and a radius needs more than one half. A smaller sigma or "
+                f"{_below(self.p_lower)} or more, and a radius needs more than one half. A smaller sigma or "
                 "more samples may help."
             )
         return (
@@ -79,3 +82,8 @@ class Certificate:
             "holds only for a number of samples that was chosen beforehand: allow more time, or ask for "
             "fewer samples."
         )
+
+
+def _below(bound: float | None) -> str:
+    """A lower bound with four digits, none of them rounded up: more than the bound was not proved."""
+    return "none" if bound is None else f"{float(_FOUR_DIGITS.create_decimal_from_float(bound)):.4g}"

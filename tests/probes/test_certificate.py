@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from probes.budget import Budget
+from probes.certificate import Certificate
 from probes.classifier import Classifier
 from probes.clopper_pearson import clopper_pearson_lower
 from probes.probe import probe
@@ -61,11 +62,29 @@ def test_it_says_that_it_is_about_the_smoothed_classifier_and_how_the_norms_comp
         "smoothed classifier",
         "standard deviation 0.05",
         "the same class",
-        f"{certificate['radius']:.4g} in l2",
-        f"{certificate['radius_linf']:.4g} in l-inf",
         "nothing about the model alone",
     ):
         assert words in certificate["meaning"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"index": 0, "radius": 0.29996, "radius_linf": 0.0062499}, "closer than 0.2999 in l2"),
+        ({"index": 0, "radius": 0.29996, "radius_linf": 0.0062499}, "closer than 0.006249 in l-inf"),
+        ({"index": 0, "radius": 1.23456789, "radius_linf": 3.99999e-5}, "closer than 1.234 in l2"),
+        ({"index": 0, "radius": 1.23456789, "radius_linf": 3.99999e-5}, "closer than 3.999e-05 in l-inf"),
+        ({"index": 0, "radius": 0.25, "radius_linf": 0.125}, "closer than 0.25 in l2"),
+        ({"p_lower": 0.49996}, "a probability of 0.4999 or more"),
+    ],
+)
+def test_no_bound_is_rounded_up(bounds: dict[str, Any], words: str) -> None:
+    values: dict[str, Any] = {"index": None, "radius": None, "radius_linf": None, "p_lower": 0.9, **bounds}
+    counts: dict[str, Any] = {"n0": 100, "n": 1000, "count": 950, "evaluations": 1100, "finished": True}
+
+    certificate = Certificate(sigma=0.12, alpha=ALPHA, **values, **counts)
+
+    assert words in certificate.meaning(predicted=0)
 
 
 def test_another_answer_than_the_models_is_said() -> None:
@@ -82,7 +101,6 @@ def test_an_abstention_says_why() -> None:
     certificate = _probe(two_class(margin=1e-3), certify=True).to_dict(classes=CLASSES)["certificate"]
 
     assert (certificate["label"], certificate["radius"]) == (None, None)
-    assert f"{certificate['p_lower']:.4g} or more" in certificate["meaning"]
     assert "more than one half" in certificate["meaning"]
 
 

@@ -57,6 +57,13 @@ def test_what_the_code_does_counts(tmp_path: Path) -> None:
     assert len(digests) == 5
 
 
+def test_what_only_certifies_does_not_count(tmp_path: Path) -> None:
+    one, other = (
+        digest(tmp_path, SOURCE.replace("20", steps), name="smoothing.py") for steps in ("20", "21")
+    )
+    assert one == other != digest(tmp_path, SOURCE)
+
+
 def test_a_file_alone_counts_too_and_one_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("A = 1\n", encoding="utf-8")
     digests = code_digests("one.py", "two.py", root=tmp_path)

@@ -128,8 +128,10 @@ def running(
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
-            _kill_session(process.pid)
+            try:
+                process.wait(timeout=60)
+            finally:
+                _kill_session(process.pid)
 
 
 def _kill_session(session: int) -> None:

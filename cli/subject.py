@@ -52,8 +52,9 @@ def find_subject(text: str, *, models_dir: Path | None = None) -> Path:
     folder = Path(text)
     if (folder / BEST).is_file() or (folder / MANIFEST).is_file():
         return folder
+    absolute = folder.resolve()
     places = [
-        (folder.resolve().parent, folder.resolve().name),
+        (absolute.parent, absolute.name),
         (models_dir or load_settings().models_dir, text),
     ]
     for models, reference in places:

@@ -29,9 +29,8 @@ def changed_since(digests: Mapping[str, str], *, root: Path = REPOSITORY) -> lis
 
 def _digest(place: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-        if path.name in _CERTIFYING:
-            continue
+    attacking = (path for path in sorted(place.rglob("*.py")) if path.name not in _CERTIFYING)
+    for path in attacking if place.is_dir() else [place]:
         name = path.relative_to(place).as_posix()
         code = _without_words(path.read_text(encoding="utf-8")) if path.exists() else ""
         digest.update(f"{name}\0{code}\0".encode())

@@ -66,6 +66,12 @@ def _assert_refuses(listener: socket.socket) -> None:
                 socket.create_connection(listener.getsockname()).close()
 
 
+def _assert_runs(script: str, *arguments: str) -> None:
+    """In a process of its own, whose signals, threads and sockets are its own as well."""
+    command = [sys.executable, "-c", script, *arguments]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
 def test_on_sigterm_the_shared_socket_refuses_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as other:
         worker = _worker(listener)
@@ -98,7 +104,6 @@ def test_the_socket_refuses_once_every_worker_is_told_to_stop_or_dead(tmp_path: 
 
 
 def test_whoever_looks_for_listening_sockets_keeps_no_other_file_open(tmp_path: Path) -> None:
-    # Asked in a process of its own: this one may have sockets that it listens on.
     script = (
         "import os, sys, threading; from pathlib import Path\n"
         "from serving.file_lock import is_locked, take_lock\n"
@@ -112,8 +117,7 @@ def test_whoever_looks_for_listening_sockets_keeps_no_other_file_open(tmp_path: 
         "assert not is_locked(Path(sys.argv[1]))"
     )
     (tmp_path / "lock").touch()
-    command = [sys.executable, "-c", script, str(tmp_path / "lock")]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    _assert_runs(script, str(tmp_path / "lock"))
 
 
 def test_a_worker_stops_also_where_no_thread_can_be_had() -> None:
@@ -128,7 +132,7 @@ def test_a_worker_stops_also_where_no_thread_can_be_had() -> None:
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "assert told == [True]"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    _assert_runs(script)
 
 
 def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
@@ -140,7 +144,7 @@ def test_where_nobody_handles_sigterm_it_stays_as_it_is() -> None:
         "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    _assert_runs(script)
 
 
 def test_a_server_in_another_thread_leaves_the_signals_alone() -> None:
@@ -154,4 +158,4 @@ def test_a_server_in_another_thread_leaves_the_signals_alone() -> None:
         "ThreadPoolExecutor(1).submit(prepare).result()\n"
         "assert signal.getsignal(signal.SIGINT) is handler"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    _assert_runs(script)

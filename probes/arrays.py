@@ -51,4 +51,4 @@ def indices(images: Array) -> Array:
 def finite_or_zero(values: Array) -> Array:
     """`values` with 0 in place of infinities and NaN: a gradient that is not finite moves nothing."""
     xp = namespace(values)
-    return xp.where(xp.isfinite(values), values, xp.zeros_like(values))
+    return xp.where(xp.isfinite(values), values, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from probes.arrays import Array, finite_or_zero
+from probes.arrays import Array, finite_or_zero, namespace
 from probes.attacks.result import AttackResult, OnStep, Step, keep_worst, nothing_found
 from probes.attacks.start import starts
 from probes.budget import Budget
@@ -71,6 +71,7 @@ def pgd(
         start=start,
         early_stop=early_stop,
     ):
+        radius, length = eps[rows], step_size[rows]
         for step in range(steps + 1):
             if budget.stop():
                 break
@@ -82,13 +83,14 @@ def pgd(
             if step == steps:
                 break
             gradient = finite_or_zero(evaluation.gradient)
-            if early_stop:
+            if early_stop and bool(namespace(points).any(evaluation.adversarial)):
                 going = ~evaluation.adversarial
-                rows, clean, points, gradient = rows[going], clean[going], points[going], gradient[going]
+                rows, radius, length = rows[going], radius[going], length[going]
+                clean, points, gradient = clean[going], points[going], gradient[going]
                 if rows.shape[0] == 0:
                     break
-            move = threat.step(gradient, step_size[rows], points=points, eps=eps[rows])
-            points = admissible(points + move, clean, threat, eps[rows])
+            move = threat.step(gradient, length, points=points, eps=radius)
+            points = admissible(points + move, clean, threat, radius)
             if keep == "last" and step + 1 == steps:
                 break
     return best if keep == "worst" else best._replace(images=points)

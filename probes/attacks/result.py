@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from probes.arrays import Array, full_like_samples, namespace, where_sample
+from probes.arrays import Array, full_like_samples, namespace
 from probes.objective import Answer, Evaluation
 
 
@@ -62,7 +62,7 @@ def keep_worst(best: AttackResult, rows: Array, images: Array, evaluation: Evalu
     better = (evaluation.adversarial & ~adversarial) | (
         (evaluation.adversarial == adversarial) & (evaluation.value > value)
     )
-    xp = namespace(images)
-    best.images[rows] = where_sample(better, images, best.images[rows])
-    best.value[rows] = xp.where(better, evaluation.value, value)
-    best.adversarial[rows] = adversarial | evaluation.adversarial
+    chosen = rows[better]
+    best.images[chosen] = images[better]
+    best.value[chosen] = evaluation.value[better]
+    best.adversarial[chosen] = evaluation.adversarial[better]

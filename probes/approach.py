@@ -29,11 +29,24 @@ FIRST_RIVALS = 5
 """How many of the likeliest other classes a probe without a target goes towards, each by itself: the nearest
 example of all is seldom of one beyond these, and often of another one than the likeliest."""
 REFINING_STEPS = 10
-_FAR = {"step_size": 1.0, "gamma": 0.1}
-_CLOSE = {"step_size": 0.3, "gamma": 0.03}
-"""What suits a search that starts from examples."""
+CLOSER_STEPS = 2
+"""How many times as many steps as the attack a search takes that goes on from what the cross-entropy found of
+one class. That may lie at several times the smallest distance."""
 _MEASURED = 1e-5
 """By what part float32 may be wrong about a norm."""
+
+
+class Pace(NamedTuple):
+    """How fast a search moves and its radius changes, at first; see `probes.attacks.fmn`."""
+
+    step_size: float
+    gamma: float
+
+
+_FAR = Pace(step_size=1.0, gamma=0.1)
+_CLOSER = Pace(step_size=0.3, gamma=0.2)
+_CLOSE = Pace(step_size=0.3, gamma=0.03)
+"""What suits a search from the clean image, from examples that may be far off, and from the nearest."""
 
 
 def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: float) -> None:
@@ -62,14 +75,14 @@ def approach(ladder: Ladder, rivals: Sequence[int], *, steps: int, max_eps: floa
 
 
 def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps: float) -> None:
-    """One search towards each of `classes`, side by side, and a short one from where it ended.
+    """One search towards each of `classes`, side by side, and one that goes on from where it ended.
 
     Whatever is found goes to the findings, and so counts for the ladder's own goal as well. The searches go
     beyond `max_eps`, as far as they would without it.
 
     Args:
         classes: any but the label.
-        steps: of the attack; the first search takes `FAR_STEPS` times as many.
+        steps: of the attack; the first search takes `FAR_STEPS` times as many, the second `CLOSER_STEPS`.
         max_eps: the largest distance that an example counts at.
     """
     reach = _reach(ladder, max_eps)
@@ -87,10 +100,11 @@ def approach_each(ladder: Ladder, classes: Sequence[int], *, steps: int, max_eps
             ladder,
             few,
             walk=walk,
-            steps=REFINING_STEPS,
+            steps=steps * CLOSER_STEPS,
             max_eps=reach,
             own_goal=True,
             start=found.images,
+            pace=_CLOSER,
         )
         hand_over(ladder, closer, max_eps=max_eps)
         # Stopped before its first evaluation the second search knows nothing.
@@ -128,7 +142,7 @@ def first_searches_bound(*, classes: int, steps: int, norm: Norm, targeted: bool
 def each_bound(classes: int, *, steps: int, norm: Norm) -> Most:
     """Of `approach_each`, for so many classes."""
     searches = classes * len(WALKS[norm])
-    return Most(searches * (FAR_STEPS[norm] * steps + 1 + REFINING_STEPS + 1), searches)
+    return Most(searches * ((FAR_STEPS[norm] + CLOSER_STEPS) * steps + 2), searches)
 
 
 def refine(ladder: Ladder) -> None:
@@ -145,6 +159,7 @@ def refine(ladder: Ladder) -> None:
         steps=REFINING_STEPS,
         max_eps=example.eps,
         start=example.image[None],
+        pace=_CLOSE,
     )
     hand_over(ladder, found, max_eps=example.eps)
 
@@ -159,6 +174,7 @@ def nearest(
     loss: Loss = Loss.MARGIN,
     own_goal: bool = False,
     start: Array | None = None,
+    pace: Pace = _FAR,
 ) -> Nearest:
     """FMN around the findings' clean image, a row for each class of `towards` (-1: away from the label).
 
@@ -169,8 +185,7 @@ def nearest(
             pushes all others down together, gets nearer in a few steps than the margin does.
         own_goal: a row counts as adversarial only where its own class is reached; otherwise wherever the
             ladder's goal is.
-        start: float32[R, C, H, W] in [0, 1], examples to start from, in small steps; the clean image without
-            it.
+        start: float32[R, C, H, W] in [0, 1], points to start from; the clean image without it.
 
     Returns:
         float32[R, C, H, W] and their distances, as the gradient graph sees them: not yet confirmed.
@@ -199,7 +214,8 @@ def nearest(
         start=start,
         budget=budget,
         on_step=lambda _: ladder.on_step(),
-        **(_FAR if start is None else _CLOSE),
+        step_size=pace.step_size,
+        gamma=pace.gamma,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.approach import REFINING_STEPS
+from probes.approach import CLOSER_STEPS
 from probes.arrays import Array
 from probes.classifier import Gradient
 from probes.threat import Norm
@@ -61,9 +61,9 @@ def test_fixed_eps_begin_with_searches_of_as_many_steps(norm: Norm, walks: int, 
     model = many_class()
     watched = Watched(model.weights, model.bias)
     ask(watched, grey(), norm=norm, eps=(0.001,), restarts=1, every_class=True)
-    # Away from the label and to two classes; and to each of the four classes, with a refinement.
+    # Away from the label and to two classes; and to each of the four classes, and on from there.
     assert batches.count(5) == walks * (far + 1)
-    assert batches.count(4) == walks * (far + 1 + REFINING_STEPS + 1)
+    assert batches.count(4) == walks * (far + 1 + 20 * CLOSER_STEPS + 1)
 
 
 @pytest.mark.parametrize("norm", NORMS)

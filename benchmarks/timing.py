@@ -59,21 +59,29 @@ def interleaved(
     *,
     rounds: int,
     repeats: int = 1,
+    settle: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Seconds of one call of each of `actions`, in `rounds` rounds that take every one in turn.
 
     Args:
         repeats: calls timed together in a round, for actions that take milliseconds.
+        settle: calls before these that are not timed, for such actions, too: the threads of what was timed
+            last go on waiting actively for a while, and its data fills the caches.
 
     Raises:
-        ValueError: rounds or repeats is not positive.
+        ValueError: rounds or repeats is not positive, or settle is negative.
     """
-    if rounds < 1 or repeats < 1:
-        raise ValueError(f"rounds and repeats must be at least 1, not {rounds} and {repeats}")
+    if rounds < 1 or repeats < 1 or settle < 0:
+        raise ValueError(
+            f"rounds and repeats must be at least 1, not {rounds} and {repeats}, and settle at least 0, not "
+            f"{settle}"
+        )
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(WARM_UP + rounds):
         for name, action in actions.items():
+            for _ in range(settle):
+                action()
             started = clock()
             for _ in range(repeats):
                 action()

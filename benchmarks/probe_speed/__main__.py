@@ -28,7 +28,7 @@ from training.data.sources import open_images
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results")
 SMALL = 8
-"""Batches below take so little time that each round repeats them."""
+"""Batches below take so little time that each round repeats them, after one time that does not count."""
 
 
 def main() -> None:
@@ -96,6 +96,7 @@ def _measure(subject: Subject, arguments: argparse.Namespace, report: dict[str, 
                 actions,
                 rounds=arguments.rounds,
                 repeats=3 if batch < SMALL else 1,
+                settle=1 if batch < SMALL else 0,
                 clock=CLOCKS[arguments.clock],
             )
             slower = {name: times.ratio(name, pgd.OURS) for name in actions}
@@ -133,7 +134,7 @@ def _faster_format(subject: Subject, images: Tensor, labels: Tensor, arguments: 
     gradients = {
         name: pgd.input_gradient(copy.deepcopy(subject.network), images, labels, name) for name in pgd.FORMATS
     }
-    times = interleaved(gradients, rounds=arguments.rounds, clock=CLOCKS[arguments.clock])
+    times = interleaved(gradients, rounds=arguments.rounds, settle=1, clock=CLOCKS[arguments.clock])
     return min(pgd.FORMATS, key=times.median)
 
 

@@ -70,10 +70,23 @@ def test_a_ratio_pairs_the_times_of_one_round() -> None:
     assert times.ratio("slow", "other") == 2.0
 
 
-@pytest.mark.parametrize(("rounds", "repeats"), [(0, 1), (1, 0)])
-def test_no_rounds_are_refused(rounds: int, repeats: int) -> None:
+def test_what_settles_an_action_is_not_timed() -> None:
+    now = 0.0
+    lasts = {"a": iter([7.0, 1.0] * 3), "b": iter([9.0, 2.0] * 3)}
+
+    def act(name: str) -> None:
+        nonlocal now
+        now += next(lasts[name])
+
+    actions = {"a": lambda: act("a"), "b": lambda: act("b")}
+    times = interleaved(actions, rounds=2, settle=1, clock=lambda: now)
+    assert times.seconds == {"a": (1.0, 1.0), "b": (2.0, 2.0)}
+
+
+@pytest.mark.parametrize(("rounds", "repeats", "settle"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
+def test_no_rounds_are_refused(rounds: int, repeats: int, settle: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        interleaved({}, rounds=rounds, repeats=repeats)
+        interleaved({}, rounds=rounds, repeats=repeats, settle=settle)
 
 
 def test_as_few_steps_as_reach_the_quality() -> None:

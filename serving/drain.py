@@ -21,6 +21,7 @@ from serving.file_lock import is_locked, take_lock
 
 LOOK_S = 0.1
 """Seconds between a worker's looks at the file."""
+_TRIES = 10
 
 
 class Drain:
@@ -98,14 +99,19 @@ def claim(file: Path) -> bool:
     if sys.platform == "win32":
         return True
     beside = file.with_name(f".{file.name}.server")
-    try:
-        # Never closed: the lock lasts as long as the process.
-        take_lock(beside, exclusive=True, flags=os.O_CREAT | os.O_NOFOLLOW)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    atexit.register(beside.unlink, missing_ok=True)
+    for _ in range(_TRIES):
+        try:
+            # Never closed: the lock lasts as long as the process.
+            lock = take_lock(beside, exclusive=True, flags=os.O_CREAT | os.O_NOFOLLOW)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        if _leads_to(beside, lock):
+            atexit.register(beside.unlink, missing_ok=True)
+            return True
+        # Whoever had it has ended meanwhile, and removed it: a third server would not find this one.
+        os.close(lock)
     return True
 
 
@@ -152,6 +158,14 @@ def drain_server(file: Path, ended: threading.Event, *, grace_s: float, limit_s:
     for _ in range(round(limit_s / LOOK_S)):
         if all_finished(file) or ended.wait(LOOK_S):
             return
+
+
+def _leads_to(file: Path, descriptor: int) -> bool:
+    """Whether the file is the one that is open there."""
+    try:
+        return os.path.samestat(file.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _made_at(file: Path) -> float | None:

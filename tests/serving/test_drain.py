@@ -122,6 +122,38 @@ def test_a_file_drains_one_server_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+# The server before ends while this one takes its file, and removes it.
+LATE_CLAIM = """
+import sys
+from pathlib import Path
+from serving import drain
+
+taken, take_lock = [], drain.take_lock
+
+def late(file, **options):
+    taken.append(take_lock(file, **options))
+    if len(taken) == 1:
+        file.unlink()
+    return taken[-1]
+
+drain.take_lock = late
+print(drain.claim(Path(sys.argv[1])), len(taken), flush=True)
+input()
+"""
+
+
+def test_a_server_that_claims_a_file_as_another_ends_is_found_by_a_third(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LATE_CLAIM, str(tmp_path / "drain")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "True 2\n"
+        third = [sys.executable, "-c", CLAIM, str(tmp_path / "drain")]
+        assert subprocess.check_output(third, cwd=ROOT, text=True) == "False\n"
+        holder.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_all_have_finished_when_no_worker_takes_or_has_work(tmp_path: Path) -> None:
     file = tmp_path / "drain"
     begin_draining(file)

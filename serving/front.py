@@ -21,6 +21,7 @@ from serving.access.audit import check_on_record, open_record, record_answer, wr
 from serving.access.local import check_local, is_loopback
 from serving.application import Application, Handler
 from serving.errors import CLIENT_CLOSED_REQUEST, problem_of
+from serving.headers import HeadedRequest, RequestHeaders
 from serving.observing.request_log import LOGGER, log_request
 from serving.observing.tracing import trace_id, trace_of
 from serving.problems import Problem, shown
@@ -58,7 +59,7 @@ class Front:
         elif kind != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = RequestHeaders(scope)
         lost = kind == "http" and loses_body(scope["method"], headers)
         if asks_for_web_socket(headers):
             scope["endpoint"] = websocket
@@ -106,7 +107,9 @@ class Front:
             admitted = True
             if held is not None:
                 receive = held.counting(receive)
-            await self._answer(handler, scope, receive, sending, held)
+            await self._answer(
+                handler, HeadedRequest(scope, receive, sending, headers=headers), sending, held
+            )
         # The client has gone: nobody is told anything.
         except ClientDisconnect:
             pass
@@ -140,19 +143,19 @@ class Front:
                 self._log(scope, status or CLIENT_CLOSED_REQUEST, seconds)
 
     async def _answer(
-        self, handler: Handler | None, scope: Scope, receive: Receive, send: Send, held: HeldBody | None
+        self, handler: Handler | None, request: Request, send: Send, held: HeldBody | None
     ) -> None:
         """Hands the request to its handler; where there is none, the router says why."""
-        scope["app"] = self.application
+        request.scope["app"] = self.application
         if handler is None:
-            await self.application.router(scope, receive, send)
+            await self.application.router(request.scope, request.receive, send)
             return
-        response = await handler(Request(scope, receive, send))
+        response = await handler(request)
         # An answer that is whole needs no body any more, and the client may take as long as it likes with it.
         # One that says no length is still being made of the body.
         if held is not None and "content-length" in response.headers:
             held.release()
-        await response(scope, receive, send)
+        await response(request.scope, request.receive, send)
 
     def _admit(self, scope: Scope, headers: Headers, added: list[tuple[bytes, bytes]]) -> HeldBody | None:
         """Lets a request in, and adds what its answer says about the key's quota to `added`.
@@ -196,7 +199,7 @@ class Front:
         # Paths that nobody knows share one label, for they are endless.
         endpoint = scope.get("endpoint")
         route = getattr(endpoint, "__name__", UNMATCHED) if endpoint is not None else UNMATCHED
-        self.runtime.metrics.answered(route, status, seconds)
+        self.runtime.later(self.runtime.metrics.answered, route, status, seconds)
         write_record(scope, status=status, seconds=seconds)
         if (trace := trace_of(scope)) is not None:
             trace.end(route=route, status=status)
@@ -205,17 +208,16 @@ class Front:
         if not self.runtime.settings.access_log or (scope["path"] in QUIET_PATHS and status < 400):
             return
         key = scope["state"].get("key")
-        log_request(
-            {
-                "request_id": scope["state"]["request_id"],
-                "trace_id": trace_id(scope),
-                "key": key.name if key else None,
-                "method": scope["method"],
-                "path": shown(scope["path"]),
-                "status": status,
-                "milliseconds": round(seconds * 1000, 2),
-            }
-        )
+        fields = {
+            "request_id": scope["state"]["request_id"],
+            "trace_id": trace_id(scope),
+            "key": key.name if key else None,
+            "method": scope["method"],
+            "path": shown(scope["path"]),
+            "status": status,
+            "milliseconds": round(seconds * 1000, 2),
+        }
+        self.runtime.later(log_request, fields, time.time())
 
 
 def _forget_frames(error: Exception) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.responses import Response
 
-# Starlette's JSONResponse builds one for every answer, which takes as long as encoding does.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class JsonAnswer(Response):
@@ -18,4 +18,8 @@ class JsonAnswer(Response):
 
     def render(self, content: Any) -> bytes:
         """The bytes of the body."""
-        return _ENCODER.encode(content).encode()
+        body = to_json(content)
+        # Fast, but it makes up names for such numbers. A text may hold them as well.
+        if b"NaN" in body or b"Infinity" in body:
+            body = _STRICT.encode(content).encode()
+        return body

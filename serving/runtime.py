@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import math
 import os
 import threading
 import time
@@ -16,19 +15,16 @@ from typing import Any
 from starlette.requests import Request
 
 from serving.access.access import load_access
-from serving.classifying.batch import Classification
-from serving.classifying.batch_loop import BatchLoop
-from serving.classifying.batch_threads import BatchThreads
 from serving.drain import LOOK_S, Drain
-from serving.lanes import Job, JobThreads, Lane, Workers
+from serving.lanes import Lane
 from serving.models.engine_start import start_engine
 from serving.models.follower import Follower
 from serving.models.model import Model
 from serving.models.registry import ModelRegistry
 from serving.models.verified_bundles import RETRY_S
+from serving.observing.later import Later
 from serving.observing.log_writer import MOST_PROMISED, LogWriter
 from serving.observing.metrics import Metrics, forget_dead_workers
-from serving.observing.refusal_log import RefusalLog
 from serving.observing.request_log import FLUSH_S, LOGGER, configure_logging
 from serving.observing.tracing import Tracing, load_tracing
 from serving.probing.processes import ProbeProcesses
@@ -38,6 +34,7 @@ from serving.settings import Settings
 from serving.stopping import prepare_to_stop
 from serving.uploads.images import settle_warnings
 from serving.uploads.room import upload_room
+from serving.worker_lanes import WorkerLanes
 
 FOLLOW_S = 1.0
 """Seconds between looks at the models folder. A change counts once it has lasted from one to the next."""
@@ -56,7 +53,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self._refusals: list[RefusalLog] = []
+        self.later = Later()
         # A probe has its place already while its body is on its way.
         most_promised = MOST_PROMISED + settings.per_worker(settings.uploads, at_least=1)
         self.log = LogWriter(on_drop=self.metrics.log_lines_dropped.inc, most_promised=most_promised)
@@ -66,15 +63,14 @@ class Runtime:
             # Probes have processes of their own, which have engines with gradients of their own.
             lambda bundle: start_engine(bundle, settings, with_gradient=False),
         )
-        waited = self.metrics.waited.labels(lane="classify").observe
-        self.batch_loop = BatchLoop(on_batch=self.metrics.batch_jobs.observe, on_wait=waited)
-        self.classify_lane: Lane[Classification[Any]] = self._classify_lane()
         self.probes = ProbeProcesses(
             settings,
             count=settings.per_worker(settings.probe_concurrency, at_least=1),
             on_end=self.metrics.probe_processes_ended.inc,
         )
-        self.probe_lane: Lane[Callable[[], Any]] = self._probe_lane()
+        self._lanes = WorkerLanes(settings, self.metrics, later=self.later, probes=self.probes.count)
+        self.batch_loop = self._lanes.batch_loop
+        self.classify_lane, self.probe_lane = self._lanes.classify, self._lanes.probe
         self.uploads = upload_room(settings)
         self.refusal_pace = RefusalPace()
         self.drain = Drain(settings.drain_file, grace_s=settings.drain_ms / 1000)
@@ -107,8 +103,7 @@ class Runtime:
         """Ends the lanes and releases the engines."""
         for task in self._tasks:
             task.cancel()
-        for lane in (self.classify_lane, self.probe_lane):
-            lane.close()
+        self._lanes.close()
         self.probes.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
         self._following_thread.shutdown(wait=True, cancel_futures=True)
@@ -118,8 +113,8 @@ class Runtime:
         if self.tracing is not None:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
-        for refusals in self._refusals:
-            refusals.say()
+        self._lanes.say_refusals()
+        self.later.flush()
         await asyncio.to_thread(self.log.flush, FLUSH_S)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:
@@ -174,41 +169,6 @@ class Runtime:
         except TimeoutError:
             self._check_loaded()
             raise deadline_exceeded("the model was not loaded before the deadline") from None
-
-    def _classify_lane(self) -> Lane[Classification[Any]]:
-        settings, metrics = self.settings, self.metrics
-        threads = settings.per_worker(settings.classify_concurrency, at_least=1)
-        workers = BatchThreads(
-            "clead-classify",
-            threads=threads,
-            on_batch=metrics.batch_jobs.observe,
-            on_wait=metrics.waited.labels(lane="classify").observe,
-        )
-        places = threads + settings.per_worker(settings.classify_queue, at_least=0)
-        wait_ms, deadline_ms = settings.classify_wait_ms, settings.classify_deadline_ms
-        return self._lane("classify", workers, places=places, wait_ms=wait_ms, deadline_ms=deadline_ms)
-
-    def _probe_lane(self) -> Lane[Callable[[], Any]]:
-        settings, waited = self.settings, self.metrics.waited.labels(lane="probe")
-        workers = JobThreads("clead-probe", threads=self.probes.count, on_wait=waited.observe)
-        places = self.probes.count + settings.per_worker(settings.probe_queue, at_least=0)
-        deadline_ms = settings.probe_max_deadline_ms
-        return self._lane("probe", workers, places=places, wait_ms=math.inf, deadline_ms=deadline_ms)
-
-    def _lane(
-        self, name: str, workers: Workers[Job], *, places: int, wait_ms: float, deadline_ms: int
-    ) -> Lane[Job]:
-        refusals = RefusalLog(name, self.metrics.shed)
-        self._refusals.append(refusals)
-        return Lane(
-            name,
-            workers,
-            places=places,
-            longest_wait_s=wait_ms / 1000,
-            longest_retry_s=deadline_ms / 1000,
-            refused=refusals.refused,
-            on_change=self.metrics.occupied.labels(lane=name).set,
-        )
 
     def _load(self, reference: str | None) -> Model:
         model = self.registry.get(reference)

@@ -124,7 +124,8 @@ class Settings(BaseModel):
     classify_concurrency: int = Field(
         default=2,
         ge=1,
-        description="Batches of classifications computed at the same time; at least one a worker.",
+        description="Batches of classifications on their way at the same time; at least one a worker. On a "
+        "CPU the next one grows until the engine's threads have cores to compute it.",
     )
     classify_queue: int = Field(default=256, ge=0, description="Classifications that may wait; more get 503.")
     classify_wait_ms: Milliseconds = Field(

@@ -45,5 +45,7 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """The metrics of all workers."""
-    content = await asyncio.to_thread(runtime_of(request).metrics.exposition)
+    runtime = runtime_of(request)
+    runtime.later.flush()
+    content = await asyncio.to_thread(runtime.metrics.exposition)
     return Response(content, media_type=CONTENT_TYPE)

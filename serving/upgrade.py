@@ -14,9 +14,11 @@ from serving.problems import Problem
 
 def is_offered(headers: Headers) -> bool:
     """Whether the parser below takes what follows a head for another protocol."""
+    if "upgrade" not in headers:
+        return False
     # It looks at both.
     named = (*headers.getlist("connection"), *headers.getlist("proxy-connection"))
-    return "upgrade" in headers and any("upgrade" in value.lower() for value in named)
+    return any("upgrade" in value.lower() for value in named)
 
 
 def loses_body(method: str, headers: Headers) -> bool:

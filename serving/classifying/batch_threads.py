@@ -15,8 +15,8 @@ from serving.models.model import Model
 _Waiting: TypeAlias = Waiting[Future[Any]]
 
 GATHERING_S = 0.005
-"""After so long nothing more is decoded for a batch. One that is slow to decode never joins a batch: it takes
-longer than any batch gains."""
+"""After so long nothing more is decoded for a batch that could be computed. One that is slow to decode never
+joins a batch: it takes longer than any batch gains."""
 
 
 class BatchThreads:
@@ -27,9 +27,14 @@ class BatchThreads:
     next slow one. Heavy ones take turns at being decoded. Who waits for a turn holds no thread, and can be
     cancelled. Else nobody overtakes.
 
+    Where only so many batches are computed at once, the next one grows until it can be. One that begins with
+    a slow job is computed beside them.
+
     Args:
         name: of the threads.
-        threads: batches computed at the same time.
+        threads: batches decoded or computed at the same time.
+        at_once: how many batches of this model and others like it are computed at the same time; None: as
+            many as there are threads.
         on_batch: told the number of jobs of each batch.
         on_wait: told how long each job has waited, in seconds.
     """
@@ -39,18 +44,22 @@ class BatchThreads:
         name: str,
         *,
         threads: int,
+        at_once: Callable[[Model], int | None] = lambda _: None,
         on_batch: Callable[[int], None] = lambda _: None,
         on_wait: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._count = threads
+        self._at_once = at_once
         self._on_batch = on_batch
         self._on_wait = on_wait
         self._clock = clock
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Waiting] = deque()
-        self._slow = self._heavy = 0
+        self._slow = self._heavy = self._computing = 0
+        # By thread, of batches that cannot be computed yet, and have room.
+        self._growing: dict[int, Model] = {}
         self._changed = threading.Condition()
         self._closed = False
 
@@ -69,7 +78,8 @@ class BatchThreads:
             if len(self._threads) < self._count:
                 self._start()
             self._waiting.append(one)
-            self._changed.notify()
+            # One thread takes it, but not every one may.
+            self._changed.notify_all()
         # Told the future alone: one that led to its job would keep the upload until Python looks for garbage.
         future.add_done_callback(self._forget)
         return future
@@ -119,13 +129,15 @@ class BatchThreads:
                 if not one.future.done():
                     one.future.set_exception(error)
         finally:
+            with self._changed:
+                self._growing.pop(threading.get_ident(), None)
             # Not earlier: many images in one job take long to compute, too.
             self._count_in(slow=-first.job.slow)
         return first.job.slow
 
     def _compute(self, first: _Waiting, taken: list[_Waiting]) -> None:
         """Computes a batch that begins with `first`; `taken` holds from then on whoever waits for it."""
-        model, begun = first.job.model, self._clock()
+        begun = self._clock()
         batch: list[tuple[_Waiting, Floats]] = []
         following: _Waiting | None = first
         while following is not None:
@@ -137,40 +149,73 @@ class BatchThreads:
                 self._count_in(heavy=-following.job.heavy)
             if images is not None:
                 batch.append((following, images))
-            more = len(taken) < MOST_JOBS and self._clock() - begun < GATHERING_S
-            following = self._next(model) if more else None
-        if not batch:
-            return
-        self._on_batch(len(batch))
-        finish(batch)
+            following = self._following(first.job, begun, room=len(taken) < MOST_JOBS)
+        try:
+            if batch:
+                self._on_batch(len(batch))
+                finish(batch)
+        finally:
+            self._end_turn(first.job)
 
     def _first(self, after_slow: bool) -> _Waiting | None:
         """The next job, once there is one whose turn it is; None once closed."""
         with self._changed:
             while not self._closed:
-                one = self._quick() if after_slow or self._slow else None
+                one = self._oldest(quick=True) if after_slow or self._slow else None
                 one = one or self._oldest()
                 if one is None:
                     self._changed.wait()
                 elif self._taken(one):
+                    self._has_turn(one.job, room=True)
                     return one
             return None
 
-    def _next(self, model: Model) -> _Waiting | None:
-        """The next job that is not slow, if it waits already and is for this model."""
+    def _following(self, first: Classification[Any], begun: float, *, room: bool) -> _Waiting | None:
+        """The next job for a batch that begins with `first`; None once it is to be computed, until
+        `_end_turn`.
+        """
         with self._changed:
-            while (one := self._quick()) is not None and one.job.model is model:
-                if self._taken(one):
-                    return one
-            return None
+            while True:
+                turn = self._has_turn(first, room=room)
+                if room and not (turn and self._clock() - begun >= GATHERING_S):
+                    one = next((one for one in self._waiting if not one.job.slow), None)
+                    if one is not None and one.job.model is first.model:
+                        if self._taken(one):
+                            return one
+                        continue
+                if turn:
+                    self._computing += self._takes_turns(first)
+                    return None
+                self._changed.wait()
 
-    def _quick(self) -> _Waiting | None:
-        return next((one for one in self._waiting if not one.job.slow), None)
+    def _has_turn(self, first: Classification[Any], *, room: bool) -> bool:
+        """Whether a batch that begins with `first` can be computed now; else it grows while it has room."""
+        most = self._at_once(first.model)
+        turn = first.slow or most is None or self._computing < most
+        if room and not turn:
+            self._growing[threading.get_ident()] = first.model
+        else:
+            self._growing.pop(threading.get_ident(), None)
+        return turn
 
-    def _oldest(self) -> _Waiting | None:
-        return next((one for one in self._waiting if self._has_its_turn(one.job)), None)
+    def _end_turn(self, first: Classification[Any]) -> None:
+        if self._takes_turns(first):
+            with self._changed:
+                self._computing -= 1
+                self._changed.notify_all()
+
+    def _takes_turns(self, first: Classification[Any]) -> bool:
+        return not first.slow and self._at_once(first.model) is not None
+
+    def _oldest(self, *, quick: bool = False) -> _Waiting | None:
+        """The first job whose turn it is, of all or of those that are not slow."""
+        ready = (one for one in self._waiting if self._has_its_turn(one.job))
+        return next((one for one in ready if not (quick and one.job.slow)), None)
 
     def _has_its_turn(self, job: Classification[Any]) -> bool:
+        # A batch that waits will have it.
+        if not job.slow and any(model is job.model for model in self._growing.values()):
+            return False
         if job.slow and self._slow >= max(1, self._count - 1):
             return False
         return not (job.heavy and self._heavy)

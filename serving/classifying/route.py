@@ -60,6 +60,6 @@ async def classify(request: Request) -> Response:
 
         found = await classify_in_time(request, place, parameters.model, job)
         inputs = await asyncio.to_thread(lambda: [png_data_url(image) for image in seen]) if seen else None
-    runtime.metrics.images.inc(len(found))
+    runtime.later(runtime.metrics.images.inc, len(found))
     answer: dict[str, object] = {"model": request.state.model, "predictions": found}
     return JsonAnswer(answer if inputs is None else answer | {"inputs": inputs})

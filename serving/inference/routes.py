@@ -131,7 +131,7 @@ async def infer(request: Request) -> Response:
             return Classification(model=model, images=images, answer=answer, late=late)
 
         count, document, binary = await classify_in_time(request, place, reference_in_path(request), job)
-    runtime.metrics.images.inc(count)
+    runtime.later(runtime.metrics.images.inc, count)
     if not binary:
         return Response(document, media_type="application/json")
     headers = {LENGTH_HEADER: str(len(document))}

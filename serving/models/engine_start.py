@@ -8,6 +8,18 @@ from serving.models.cores import usable_cores
 from serving.settings import Settings
 
 
+def engine_threads(settings: Settings) -> int:
+    """Threads of an engine on the CPU, in each worker."""
+    return settings.engine_threads or max(1, usable_cores() // settings.workers)
+
+
+def batches_at_once(settings: Settings) -> int:
+    """Batches that each worker's share of the cores computes at the same time. More would take the cores, and
+    what they keep at hand, from each other.
+    """
+    return max(1, usable_cores() // (settings.workers * engine_threads(settings)))
+
+
 def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> Engine:
     """The engine that the settings choose, checked against the bundle's sample.
 
@@ -23,7 +35,7 @@ def start_engine(bundle: Bundle, settings: Settings, *, with_gradient: bool) -> 
     options = EngineOptions(
         engine=settings.engine,
         strict=settings.engine_strict,
-        threads=settings.engine_threads or max(1, usable_cores() // settings.workers),
+        threads=engine_threads(settings),
         # Threads that wait actively take the cores from the event loop, the decoders and the probes.
         spinning=False,
         with_gradient=with_gradient,

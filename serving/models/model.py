@@ -37,6 +37,11 @@ class Model:
         return self.info.engine == "onnxruntime"
 
     @property
+    def is_on_cpu(self) -> bool:
+        """Whether it is computed by this machine's processor."""
+        return self.is_local and self.info.device == "cpu"
+
+    @property
     def identity(self) -> dict[str, str]:
         """Name, version and sha256: what every answer says about its model."""
         return identity_of(self.bundle)

@@ -135,8 +135,9 @@ def trace_id(scope: Scope) -> str | None:
     """32 hexadecimal digits: of the request's span, or else those that its header `traceparent` gives."""
     if (trace := trace_of(scope)) is not None:
         return format(trace.span.get_span_context().trace_id, "032x")
-    given = _TRACEPARENT.fullmatch(_header(scope, "traceparent"))
-    return given[1] if given else None
+    given = _header(scope, "traceparent")
+    known = _TRACEPARENT.fullmatch(given) if given else None
+    return known[1] if known else None
 
 
 def load_tracing(environment: Mapping[str, str]) -> Tracing | None:

@@ -69,14 +69,16 @@ def chunks(png: bytes) -> Iterator[Chunk]:
         yield Chunk(name, start, position)
 
 
+def first_chunks(png: bytes, most: int) -> list[Chunk]:
+    """So many of `chunks` at most."""
+    return list(islice(chunks(png), most))
+
+
 def has_many_parts(data: bytes, *, most: int) -> bool:
-    """Whether a PNG or WebP has more chunks than `most`, or a JPEG more segments and bytes between before a
-    scan.
+    """Whether a WebP has more chunks than `most`, or a JPEG more segments and bytes between before a scan.
 
     Nothing is verified; what is none of these has no parts.
     """
-    if data.startswith(PNG):
-        return any(True for _ in islice(chunks(data), most, None))
     if data.startswith(b"RIFF"):
         return _has_many_riff_chunks(data, most)
     return data.startswith(JPEG) and _has_many_segments(data, most)

@@ -10,6 +10,7 @@ import io
 import warnings
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from engines.rgb import upright_rgb
 from serving.problems import Problem
@@ -20,6 +21,7 @@ from serving.uploads.image_parts import (
     PNG,
     SCAN,
     START_OF_SCAN,
+    first_chunks,
     has_many_parts,
     next_segment,
 )
@@ -27,7 +29,6 @@ from serving.uploads.jpeg import Jpeg
 from serving.uploads.png_chunks import needed_chunks
 from serving.uploads.webp import WebP
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 ACCEPTED = "PNG, JPEG or WebP"
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 # Each scan of a progressive JPEG passes over the whole image again; cameras and encoders write about ten.
@@ -101,13 +102,11 @@ def to_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Imag
 
 
 def settle_warnings() -> None:
-    """For this process: Pillow's warning about huge images is an error; those on metadata are silent."""
+    """For this process: Pillow's warnings about metadata are silent."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def _open(data: bytes, most_parts: int) -> Image.Image:
-    # Looked at first, because Pillow loads its forty other decoders before it says that none of these fits.
     if not _has_signature(data):
         raise Problem(
             "unsupported_image",
@@ -121,7 +120,8 @@ def _open(data: bytes, most_parts: int) -> Image.Image:
             "with an ordinary encoder",
             limit=MAX_JPEG_SCANS,
         )
-    if has_many_parts(data, most=most_parts):
+    found = first_chunks(data, most_parts + 1) if data.startswith(PNG) else []
+    if len(found) > most_parts or has_many_parts(data, most=most_parts):
         raise Problem(
             "image_broken",
             f"the file has more than {most_parts} chunks or segments: save the image again with an ordinary "
@@ -133,11 +133,7 @@ def _open(data: bytes, most_parts: int) -> Image.Image:
             return Jpeg(data)
         if data.startswith(b"RIFF"):
             return WebP(data)
-        return Image.open(io.BytesIO(needed_chunks(data)), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Problem(
-            "image_too_large", f"the image has too many pixels to be opened safely: {error}"
-        ) from error
+        return PngImageFile(io.BytesIO(needed_chunks(data, found)))
     except Exception as error:
         raise _broken() from error
 

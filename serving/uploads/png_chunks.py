@@ -6,7 +6,9 @@ file of some kilobytes would take hundreds of megabytes, one of some megabytes h
 
 from __future__ import annotations
 
-from serving.uploads.image_parts import Chunk, chunks
+from collections.abc import Iterable
+
+from serving.uploads.image_parts import Chunk
 
 METADATA_BYTES = 1 << 20
 """Larger metadata is not looked at; Pillow unpacks no more of it either."""
@@ -17,17 +19,20 @@ _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _KEYWORDS = (b"exif\0", b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 
 
-def needed_chunks(png: bytes) -> bytes:
+def needed_chunks(png: bytes, found: Iterable[Chunk]) -> bytes:
     """The PNG with its pixels, their colours, and one of each kind of metadata that tells its orientation.
 
     Nothing is verified. The bytes themselves where nothing is left out; a chunk that is cut off, and what
     comes after the end of the image, stay as they are.
+
+    Args:
+        found: its chunks, as `image_parts.chunks` finds them.
     """
     parts: list[memoryview] = []
     whole = memoryview(png)
     kept = 0
     metadata: set[bytes] = set()
-    for chunk in chunks(png):
+    for chunk in found:
         if chunk.name == b"IEND" or chunk.end > len(png):
             break
         if chunk.name not in _NEEDED:

@@ -222,6 +222,98 @@ def test_two_threads_compute_at_the_same_time(model: Model) -> None:
     threads.close()
 
 
+class Computing:
+    """Logits of a model that are held back until a test lets them go."""
+
+    def __init__(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.release = threading.Semaphore(0), threading.Semaphore(0)
+        self.now = self.most = 0
+        self._logits = model.engine.logits
+        monkeypatch.setattr(model.engine, "logits", self.logits)
+
+    def logits(self, images: Floats) -> Floats:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.entered.release()
+        assert self.release.acquire(timeout=60)
+        self.now -= 1
+        return self._logits(images)
+
+
+@pytest.mark.parametrize("idle", [1, 2])
+def test_a_batch_grows_until_the_one_before_has_been_computed(
+    model: Model, monkeypatch: pytest.MonkeyPatch, idle: int
+) -> None:
+    sizes: list[int] = []
+    computing = Computing(model, monkeypatch)
+    threads = BatchThreads("test", threads=1 + idle, at_once=lambda _: 1, on_batch=sizes.append)
+    futures = [threads.submit(_job(model))]
+    assert computing.entered.acquire(timeout=60)
+    decoded = threading.Semaphore(0)
+
+    def decode() -> Floats:
+        decoded.release()
+        return _images(model, 0)
+
+    for _ in range(3):
+        futures.append(threads.submit(_job(model, images=decode)))
+        # While the one before is computed.
+        assert decoded.acquire(timeout=60)
+    computing.release.release(2)
+    assert all(future.result(60) is not None for future in futures)
+    threads.close()
+    assert (sizes, computing.most) == ([1, 3], 1)
+
+
+def test_a_batch_that_is_full_leaves_the_others_to_the_next(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    computing = Computing(model, monkeypatch)
+    threads = BatchThreads("test", threads=3, at_once=lambda _: 1, on_batch=sizes.append)
+    futures = [threads.submit(_job(model))]
+    assert computing.entered.acquire(timeout=60)
+    decoded = threading.Semaphore(0)
+
+    def decode() -> Floats:
+        decoded.release()
+        return _images(model, 0)
+
+    for _ in range(MOST_JOBS + 3):
+        futures.append(threads.submit(_job(model, images=decode)))
+        assert decoded.acquire(timeout=60)
+    computing.release.release(3)
+    assert all(future.result(60) is not None for future in futures)
+    threads.close()
+    assert (sorted(sizes), computing.most) == ([1, 3, MOST_JOBS], 1)
+
+
+def test_what_is_slow_is_computed_beside_the_others(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    computing = Computing(model, monkeypatch)
+    threads = BatchThreads("test", threads=2, at_once=lambda _: 1)
+    futures = [threads.submit(_job(model)), threads.submit(_job(model, slow=True))]
+    for _ in futures:
+        assert computing.entered.acquire(timeout=60)
+    assert computing.most == 2
+    computing.release.release(2)
+    assert all(future.result(60) is not None for future in futures)
+    threads.close()
+
+
+def test_a_batch_that_fails_leaves_its_turn_to_the_next(model: Model) -> None:
+    wrong = iter([ValueError("a metric is broken")])
+
+    def fail(_: float) -> None:
+        for error in wrong:
+            raise error
+
+    threads = BatchThreads("test", threads=2, at_once=lambda _: 1, on_batch=fail)
+    assert isinstance(threads.submit(_job(model)).exception(60), ValueError)
+    assert threads.submit(_job(model, images=_broken)).exception(60) is not None
+    assert threads.submit(_job(model)).result(60) is not None
+    threads.close()
+
+
 def test_closing_drops_what_waits_and_refuses_more(model: Model) -> None:
     threads = BatchThreads("test", threads=1)
     gate = Gate(model, Clock())

@@ -34,6 +34,7 @@ def _run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def _count(runtime: Runtime, status: int) -> float | None:
     labels = {"route": "classify", "status": str(status)}
+    runtime.later.flush()
     return runtime.metrics.registry.get_sample_value("clead_requests_total", labels)
 
 

@@ -250,6 +250,7 @@ def test_what_is_refused_by_its_headers_counts_for_the_route_that_it_asked_for(
             reply = await client.request(method, path, content=b"?", headers={"X-API-Key": "k"})
             reply = await client.request(method, path, content=b"?", headers={"X-API-Key": "k"})
             assert reply.status_code in (403, 429)
+            runtime.later.flush()
             for status in (401, reply.status_code):
                 labels = {"route": route, "status": str(status)}
                 assert counted("clead_requests_total", labels), labels
@@ -263,6 +264,7 @@ def test_what_a_full_lane_refuses_counts_for_its_route(models_dir: Path) -> None
             places = [runtime.classify_lane.admit() for _ in range(runtime.classify_lane.capacity)]
             assert (await client.post("/classify", content=b"?")).status_code == 503
             labels = {"route": "classify", "status": "503"}
+            runtime.later.flush()
             assert runtime.metrics.registry.get_sample_value("clead_requests_total", labels) == 1
             for place in places:
                 with place:

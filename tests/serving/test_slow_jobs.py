@@ -24,7 +24,10 @@ from tests.serving.in_process import asking, started
 
 IMAGES = np.zeros((1, 3, 2, 2), np.float32)
 MODEL = cast(
-    Model, SimpleNamespace(engine=SimpleNamespace(logits=lambda images: images[:, :, 0, 0]), pace=Pace())
+    Model,
+    SimpleNamespace(
+        engine=SimpleNamespace(logits=lambda images: images[:, :, 0, 0]), pace=Pace(), is_on_cpu=True
+    ),
 )
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from serving.client import Client, ServerProblem
 from tests.serving import pictures
 from tests.serving.asking import ask
-from tests.serving.conftest import ROOT, clean_environment, free_port, running_server
+from tests.serving.conftest import ROOT, Server, clean_environment, free_port, running_server
 
 
 def _refusal(home: Path, models_dir: Path, *options: str, **settings: str) -> str:
@@ -86,6 +87,17 @@ def _ready_workers(client: Client) -> set[int]:
             time.sleep(0.1)
 
 
+def _metrics_until(server: Server, key: str, patterns: Iterable[str]) -> None:
+    """Asks for the metrics until they show these; each worker counts a moment later."""
+    deadline = time.monotonic() + 30
+    while True:
+        metrics = ask(server.port, "GET", "/metrics", headers={"X-API-Key": key}).body.decode()
+        if all(re.search(pattern, metrics) for pattern in patterns):
+            return
+        assert time.monotonic() < deadline, metrics
+        time.sleep(0.05)
+
+
 def test_two_workers_with_keys_count_together(tmp_path: Path, models_dir: Path) -> None:
     key = "correct horse"
     settings = {
@@ -109,7 +121,8 @@ def test_two_workers_with_keys_count_together(tmp_path: Path, models_dir: Path) 
         with pytest.raises(ServerProblem) as caught:
             client.probe(pictures.plain())
         assert caught.value.code == "probe_disabled"
-        metrics = ask(server.port, "GET", "/metrics", headers={"X-API-Key": key}).body.decode()
-
-    assert re.search(r'clead_requests_total\{route="classify",status="200"\} 20\.0', metrics)
-    assert re.search(r"clead_images_total 20\.0", metrics)
+        _metrics_until(
+            server,
+            key,
+            (r'clead_requests_total\{route="classify",status="200"\} 20\.0', r"clead_images_total 20\.0"),
+        )

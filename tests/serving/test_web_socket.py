@@ -64,6 +64,7 @@ def test_an_upgrade_is_refused_counted_and_logged(
             logging.getLogger(LOGGER).addHandler(caplog.handler)
             try:
                 start, body = await _upgrade(front, *headers)
+                runtime.later.flush()
             finally:
                 logging.getLogger(LOGGER).removeHandler(caplog.handler)
             labels = {"route": "websocket", "status": str(status)}

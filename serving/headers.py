@@ -8,27 +8,34 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+MOST_FOUND_AT_ONCE = 100
+"""Clients send some ten. A head with millions would take ten times its size."""
+
 
 class RequestHeaders(Headers):
-    """Starlette's headers, but for looking one up by its name: theirs walks through all of them.
+    """Starlette's headers, of which one is found by its name at once: there, all are walked through.
 
     Of a header that is there more than once the first counts.
     """
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._first = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)
-        }
+        self._first: dict[str, str] | None = None
+        if len(self._list) <= MOST_FOUND_AT_ONCE:
+            self._first = {
+                name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)
+            }
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name.lower()]
+        return super().__getitem__(name) if self._first is None else self._first[name.lower()]
 
     def __contains__(self, name: Any) -> bool:
-        return name.lower() in self._first
+        return super().__contains__(name) if self._first is None else name.lower() in self._first
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a header, or `default`."""
+        if self._first is None:
+            return super().get(name, default)
         return self._first.get(name.lower(), default)
 
 

@@ -114,7 +114,7 @@ class Runtime:
             # Without the event loop, for whoever takes the spans may keep one waiting.
             await asyncio.to_thread(self.tracing.close)
         self._lanes.say_refusals()
-        self.later.flush()
+        self.later.close()
         await asyncio.to_thread(self.log.flush, FLUSH_S)
 
     def lane_of(self, method: str, path: str) -> Lane[Any] | None:

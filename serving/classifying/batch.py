@@ -21,6 +21,8 @@ F = TypeVar("F", Future[Any], asyncio.Future[Any])
 Floats: TypeAlias = NDArray[np.float32]
 
 MOST_JOBS = 32
+MOST_IMAGES = 32
+"""A batch that has so many takes no more jobs: what images take in memory is bounded by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from serving.classifying.batch import MOST_JOBS, Classification, Floats, T, Waiting, decoded, finish
+from serving.classifying.batch import (
+    MOST_IMAGES,
+    MOST_JOBS,
+    Classification,
+    Floats,
+    T,
+    Waiting,
+    decoded,
+    finish,
+)
 from serving.models.model import Model
 
 _Waiting: TypeAlias = Waiting[Future[Any]]
@@ -17,6 +27,31 @@ _Waiting: TypeAlias = Waiting[Future[Any]]
 GATHERING_S = 0.005
 """After so long nothing more is decoded for a batch that could be computed. One that is slow to decode never
 joins a batch: it takes longer than any batch gains."""
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Jobs that a thread has taken, all for one model; `taken` holds who waits for them, `decoded` what is to
+    be computed.
+    """
+
+    first: _Waiting
+    begun: float
+    taken: list[_Waiting] = field(default_factory=list)
+    decoded: list[tuple[_Waiting, Floats]] = field(default_factory=list)
+    images: int = 0
+    waits: bool = False
+    """Its thread does nothing but wait for its turn to compute it."""
+
+    @property
+    def model(self) -> Model:
+        """What computes it."""
+        return self.first.job.model
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another job may join."""
+        return len(self.taken) < MOST_JOBS and self.images < MOST_IMAGES
 
 
 class BatchThreads:
@@ -58,8 +93,8 @@ class BatchThreads:
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Waiting] = deque()
         self._slow = self._heavy = self._computing = 0
-        # By thread, of batches that cannot be computed yet, and have room.
-        self._growing: dict[int, Model] = {}
+        # Those that cannot be computed yet, in the order in which they will be.
+        self._queue: list[_Batch] = []
         self._changed = threading.Condition()
         self._closed = False
 
@@ -117,48 +152,45 @@ class BatchThreads:
     def _compute_next(self, after_slow: bool) -> bool | None:
         """Whether what this thread has computed was slow; None once closed."""
         # A function of its own, so that a thread that waits holds neither images nor a model.
-        first = self._first(after_slow)
-        if first is None:
+        batch = self._begun(after_slow)
+        if batch is None:
             return None
-        taken: list[_Waiting] = []
         try:
-            self._compute(first, taken)
+            self._compute(batch)
         # This thread has to live: what it cannot do for one batch, it may be able to do for the next.
         except Exception as error:
-            for one in taken:
+            for one in batch.taken:
                 if not one.future.done():
                     one.future.set_exception(error)
         finally:
             with self._changed:
-                self._growing.pop(threading.get_ident(), None)
+                self._leave_queue(batch)
             # Not earlier: many images in one job take long to compute, too.
-            self._count_in(slow=-first.job.slow)
-        return first.job.slow
+            self._count_in(slow=-batch.first.job.slow)
+        return batch.first.job.slow
 
-    def _compute(self, first: _Waiting, taken: list[_Waiting]) -> None:
-        """Computes a batch that begins with `first`; `taken` holds from then on whoever waits for it."""
-        begun = self._clock()
-        batch: list[tuple[_Waiting, Floats]] = []
-        following: _Waiting | None = first
+    def _compute(self, batch: _Batch) -> None:
+        following: _Waiting | None = batch.first
         while following is not None:
-            taken.append(following)
+            batch.taken.append(following)
             try:
                 self._on_wait(self._clock() - following.since)
                 images = decoded(following)
             finally:
                 self._count_in(heavy=-following.job.heavy)
             if images is not None:
-                batch.append((following, images))
-            following = self._following(first.job, begun, room=len(taken) < MOST_JOBS)
+                batch.decoded.append((following, images))
+                batch.images += len(images)
+            following = self._following(batch)
         try:
-            if batch:
-                self._on_batch(len(batch))
-                finish(batch)
+            if batch.decoded:
+                self._on_batch(len(batch.decoded))
+                finish(batch.decoded)
         finally:
-            self._end_turn(first.job)
+            self._end_turn(batch)
 
-    def _first(self, after_slow: bool) -> _Waiting | None:
-        """The next job, once there is one whose turn it is; None once closed."""
+    def _begun(self, after_slow: bool) -> _Batch | None:
+        """A batch with the next job, once there is one whose turn it is; None once closed."""
         with self._changed:
             while not self._closed:
                 one = self._oldest(quick=True) if after_slow or self._slow else None
@@ -166,46 +198,58 @@ class BatchThreads:
                 if one is None:
                     self._changed.wait()
                 elif self._taken(one):
-                    self._has_turn(one.job, room=True)
-                    return one
+                    batch = _Batch(one, self._clock())
+                    if not self._has_turn(batch):
+                        self._queue.append(batch)
+                    return batch
             return None
 
-    def _following(self, first: Classification[Any], begun: float, *, room: bool) -> _Waiting | None:
-        """The next job for a batch that begins with `first`; None once it is to be computed, until
-        `_end_turn`.
-        """
+    def _following(self, batch: _Batch) -> _Waiting | None:
+        """The next job for a batch; None once it is to be computed, until `_end_turn`."""
         with self._changed:
+            if not batch.has_room and batch in self._queue:
+                # What would have joined it is anybody's.
+                self._changed.notify_all()
             while True:
-                turn = self._has_turn(first, room=room)
-                if room and not (turn and self._clock() - begun >= GATHERING_S):
+                turn = self._has_turn(batch)
+                ready = turn and self._clock() - batch.begun >= GATHERING_S
+                if batch.has_room and not ready:
                     one = next((one for one in self._waiting if not one.job.slow), None)
-                    if one is not None and one.job.model is first.model:
+                    if one is not None and one.job.model is batch.model:
                         if self._taken(one):
                             return one
                         continue
                 if turn:
-                    self._computing += self._takes_turns(first)
+                    self._leave_queue(batch)
+                    self._computing += self._takes_turns(batch)
                     return None
+                if batch not in self._queue:
+                    self._queue.append(batch)
+                batch.waits = True
                 self._changed.wait()
+                batch.waits = False
 
-    def _has_turn(self, first: Classification[Any], *, room: bool) -> bool:
-        """Whether a batch that begins with `first` can be computed now; else it grows while it has room."""
-        most = self._at_once(first.model)
-        turn = first.slow or most is None or self._computing < most
-        if room and not turn:
-            self._growing[threading.get_ident()] = first.model
-        else:
-            self._growing.pop(threading.get_ident(), None)
-        return turn
+    def _has_turn(self, batch: _Batch) -> bool:
+        """Whether a batch can be computed now: nobody overtakes one that waits for nothing else."""
+        most = self._at_once(batch.model)
+        if batch.first.job.slow or most is None:
+            return True
+        before = self._queue[: self._queue.index(batch)] if batch in self._queue else self._queue
+        return self._computing + sum(one.waits for one in before) < most
 
-    def _end_turn(self, first: Classification[Any]) -> None:
-        if self._takes_turns(first):
+    def _leave_queue(self, batch: _Batch) -> None:
+        if batch in self._queue:
+            self._queue.remove(batch)
+            self._changed.notify_all()
+
+    def _end_turn(self, batch: _Batch) -> None:
+        if self._takes_turns(batch):
             with self._changed:
                 self._computing -= 1
                 self._changed.notify_all()
 
-    def _takes_turns(self, first: Classification[Any]) -> bool:
-        return not first.slow and self._at_once(first.model) is not None
+    def _takes_turns(self, batch: _Batch) -> bool:
+        return not batch.first.job.slow and self._at_once(batch.model) is not None
 
     def _oldest(self, *, quick: bool = False) -> _Waiting | None:
         """The first job whose turn it is, of all or of those that are not slow."""
@@ -213,12 +257,15 @@ class BatchThreads:
         return next((one for one in ready if not (quick and one.job.slow)), None)
 
     def _has_its_turn(self, job: Classification[Any]) -> bool:
-        # A batch that waits will have it.
-        if not job.slow and any(model is job.model for model in self._growing.values()):
+        if not job.slow and any(self._grows(batch, job.model) for batch in self._queue):
             return False
         if job.slow and self._slow >= max(1, self._count - 1):
             return False
         return not (job.heavy and self._heavy)
+
+    def _grows(self, batch: _Batch, model: Model) -> bool:
+        """Whether a batch takes the next job of a model, at the latest when it could be computed itself."""
+        return batch.model is model and batch.has_room and (batch.waits or not self._has_turn(batch))
 
     def _taken(self, one: _Waiting) -> bool:
         """Takes a job from those that wait; False if it has been cancelled."""

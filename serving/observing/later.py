@@ -20,16 +20,16 @@ class Later:
 
     def __init__(self) -> None:
         self._calls: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-        self._timer = False
+        self._timer = self._closed = False
 
     def __call__(self, function: Callable[..., object], *arguments: object) -> None:
         """Has `function(*arguments)` called."""
         self._calls.append((function, arguments))
-        if len(self._calls) >= MOST_CALLS:
+        if self._closed or len(self._calls) >= MOST_CALLS:
             self.flush()
         elif not self._timer:
-            self._timer = True
             asyncio.get_running_loop().call_later(WAIT_S, self._in_time)
+            self._timer = True
 
     def flush(self) -> None:
         """Makes all calls now. One that fails is logged, and keeps no other from being made."""
@@ -39,6 +39,11 @@ class Later:
                 function(*arguments)
             except Exception:
                 logging.getLogger(LOGGER).exception("what was put off has failed")
+
+    def close(self) -> None:
+        """Makes all calls now, and every further one at once: the loop is about to end."""
+        self._closed = True
+        self.flush()
 
     def _in_time(self) -> None:
         self._timer = False

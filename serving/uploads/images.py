@@ -134,6 +134,11 @@ def _open(data: bytes, most_parts: int) -> Image.Image:
         if data.startswith(b"RIFF"):
             return WebP(data)
         return PngImageFile(io.BytesIO(needed_chunks(data, found)))
+    # Of a WebP, by Pillow itself.
+    except Image.DecompressionBombError as error:
+        raise Problem(
+            "image_too_large", f"the image has too many pixels to be opened safely: {error}"
+        ) from error
     except Exception as error:
         raise _broken() from error
 

@@ -45,6 +45,13 @@ def rotated_by_exif(orientation: int, kind: str = "JPEG") -> bytes:
     return encoded(halves((255, 0, 0), (0, 0, 255), (16, 8)), kind, exif=exif)
 
 
+def webp_claiming(width: int, height: int) -> bytes:
+    """A WebP whose header announces a size, and which ends there."""
+    canvas = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunks = b"WEBPVP8X" + struct.pack("<I", len(canvas)) + canvas
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG whose header promises any size, with next to no data behind it."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

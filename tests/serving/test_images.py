@@ -151,8 +151,13 @@ def test_truncated_images_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [pictures.bomb(1001), pictures.png_claiming(50_000, 50_000), pictures.png_claiming(2**31 - 1, 2**31 - 1)],
-    ids=["real", "claimed", "absurd"],
+    [
+        pictures.bomb(1001),
+        pictures.png_claiming(50_000, 50_000),
+        pictures.png_claiming(2**31 - 1, 2**31 - 1),
+        pictures.webp_claiming(16_383, 16_383),
+    ],
+    ids=["real", "claimed", "absurd", "webp"],
 )
 def test_pixel_bombs_are_refused_before_they_are_decoded(
     data: bytes, monkeypatch: pytest.MonkeyPatch

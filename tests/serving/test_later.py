@@ -41,6 +41,20 @@ def test_many_calls_do_not_wait() -> None:
     asyncio.run(scenario())
 
 
+def test_nothing_is_put_off_any_more_once_the_loop_is_about_to_end() -> None:
+    made: list[int] = []
+
+    async def scenario() -> None:
+        later = Later()
+        later(made.append, 1)
+        later.close()
+        assert made == [1]
+        later(made.append, 2)
+        assert made == [1, 2]
+
+    asyncio.run(scenario())
+
+
 def test_a_call_that_fails_is_logged_and_keeps_no_other_from_being_made(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

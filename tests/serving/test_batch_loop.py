@@ -21,13 +21,13 @@ from serving.problems import Problem
 from serving.runtime import Runtime
 from serving.settings import Settings
 from tests.serving import pictures
+from tests.serving.batches import job_of, open_model, some_images
 from tests.serving.in_process import asking, started
-from tests.serving.test_batch_threads import _images, _job, _model
 
 
 @pytest.fixture
 def model(models_dir: Path) -> Model:
-    loaded = _model(models_dir)
+    loaded = open_model(models_dir)
     loaded.pace.note(1, LONGEST_S / 100)
     return loaded
 
@@ -48,12 +48,12 @@ def test_what_comes_in_one_turn_is_one_batch_with_each_its_own_answer(model: Mod
     sizes: list[int] = []
     waits: list[float] = []
     answers = _run(
-        _loop(on_batch=sizes.append, on_wait=waits.append), *(_job(model, seed) for seed in range(4))
+        _loop(on_batch=sizes.append, on_wait=waits.append), *(job_of(model, seed) for seed in range(4))
     )
     assert sizes == [4]
     assert len(waits) == 4
     for seed, logits in enumerate(answers):
-        np.testing.assert_allclose(logits, model.engine.logits(_images(model, seed)), rtol=1e-6)
+        np.testing.assert_allclose(logits, model.engine.logits(some_images(model, seed)), rtol=1e-6)
 
 
 def test_models_do_not_mix_and_nobody_overtakes(model: Model) -> None:
@@ -61,7 +61,7 @@ def test_models_do_not_mix_and_nobody_overtakes(model: Model) -> None:
     order: list[str] = []
 
     def job(which: Model, name: str) -> Classification[Floats]:
-        return _job(which, answer=lambda logits: order.append(name) or logits)
+        return job_of(which, answer=lambda logits: order.append(name) or logits)
 
     sizes: list[int] = []
     _run(BatchLoop(on_batch=sizes.append), job(model, "a"), job(other, "b"), job(model, "c"))
@@ -72,14 +72,14 @@ def test_models_do_not_mix_and_nobody_overtakes(model: Model) -> None:
 def test_a_batch_is_bounded_by_what_the_model_takes(model: Model) -> None:
     model.pace.seconds_per_image = LONGEST_S / 4
     sizes: list[int] = []
-    answers = _run(BatchLoop(on_batch=sizes.append), *(_job(model) for _ in range(10)))
+    answers = _run(BatchLoop(on_batch=sizes.append), *(job_of(model) for _ in range(10)))
     assert not any(isinstance(answer, Exception) for answer in answers)
     assert sum(sizes) == 10
     assert sizes[0] <= 5
 
     model.pace.seconds_per_image = 0.0
     sizes.clear()
-    _run(BatchLoop(on_batch=sizes.append), *(_job(model) for _ in range(MOST_JOBS + 1)))
+    _run(BatchLoop(on_batch=sizes.append), *(job_of(model) for _ in range(MOST_JOBS + 1)))
     assert max(sizes) <= MOST_JOBS
 
 
@@ -93,12 +93,12 @@ def test_what_waits_gets_as_long_a_turn_as_everything_else(
     def images() -> Floats:
         nonlocal now
         now += LONGEST_S
-        return _images(model, 0)
+        return some_images(model, 0)
 
     async def scenario() -> None:
         nonlocal now
         loop = BatchLoop(on_batch=sizes.append, clock=lambda: now)
-        jobs = [asyncio.ensure_future(loop.run(_job(model, images=images))) for _ in range(8)]
+        jobs = [asyncio.ensure_future(loop.run(job_of(model, images=images))) for _ in range(8)]
         await asyncio.sleep(0)
         now += elsewhere
         await asyncio.sleep(0)
@@ -114,7 +114,7 @@ def test_an_error_belongs_to_its_job(model: Model) -> None:
         raise Problem("image_broken", "broken")
 
     first, second, third = _run(
-        BatchLoop(), _job(model), _job(model, images=broken), _job(model, late=lambda: True)
+        BatchLoop(), job_of(model), job_of(model, images=broken), job_of(model, late=lambda: True)
     )
     assert isinstance(first, np.ndarray)
     assert isinstance(second, Problem) and second.code == "image_broken"
@@ -129,8 +129,8 @@ def test_a_mistake_ends_its_batch_and_not_the_next(model: Model) -> None:
             raise error
 
     loop = _loop(on_batch=fail)
-    assert all(isinstance(end, ValueError) for end in _run(loop, _job(model), _job(model)))
-    assert isinstance(_run(loop, _job(model))[0], np.ndarray)
+    assert all(isinstance(end, ValueError) for end in _run(loop, job_of(model), job_of(model)))
+    assert isinstance(_run(loop, job_of(model))[0], np.ndarray)
 
 
 def test_a_job_whose_client_has_gone_is_not_computed(model: Model) -> None:
@@ -140,7 +140,9 @@ def test_a_job_whose_client_has_gone_is_not_computed(model: Model) -> None:
         loop = BatchLoop()
         gone, stays = (
             asyncio.ensure_future(
-                loop.run(_job(model, images=lambda seed=seed: asked.append(seed) or _images(model, seed)))
+                loop.run(
+                    job_of(model, images=lambda seed=seed: asked.append(seed) or some_images(model, seed))
+                )
             )
             for seed in (0, 1)
         )
@@ -154,9 +156,9 @@ def test_a_job_whose_client_has_gone_is_not_computed(model: Model) -> None:
 
 
 def test_only_quick_images_for_quick_models_on_this_machine_are_taken(model: Model) -> None:
-    quick = _job(model, quick=True)
+    quick = job_of(model, quick=True)
     assert BatchLoop.takes(quick)
-    assert not BatchLoop.takes(_job(model))
+    assert not BatchLoop.takes(job_of(model))
 
     unknown, slow = dataclasses.replace(model, pace=Pace()), dataclasses.replace(model, pace=Pace())
     slow.pace.note(1, LONGEST_S)
@@ -176,7 +178,7 @@ def test_the_pace_follows_what_is_noted() -> None:
 
 
 def test_one_batch_that_was_kept_off_the_processor_makes_no_model_slow(model: Model) -> None:
-    quick = _job(model, quick=True)
+    quick = job_of(model, quick=True)
     model.pace.seconds_per_image = LONGEST_S / 4
     model.pace.note(1, 100 * LONGEST_S)
     assert BatchLoop.takes(quick)
@@ -192,7 +194,7 @@ def test_a_model_that_failed_is_not_known_to_be_quick(model: Model, error: Excep
             raise error
 
     failing = dataclasses.replace(model, engine=Failing())
-    job = _job(failing, quick=True)
+    job = job_of(failing, quick=True)
     assert BatchLoop.takes(job)
     assert isinstance(_run(BatchLoop(), job)[0], Exception)
     assert not BatchLoop.takes(job)

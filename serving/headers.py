@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 MOST_FOUND_AT_ONCE = 100
-"""Clients send some ten. A head with millions would take ten times its size."""
+"""Clients send some ten; of a head with millions there shall be no second copy."""
 
 
 class RequestHeaders(Headers):

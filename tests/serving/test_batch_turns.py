@@ -5,12 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from serving.classifying.batch import MOST_IMAGES, MOST_JOBS, Floats
 from serving.classifying.batch_threads import BatchThreads
+from serving.models.engine_start import batches_at_once
 from serving.models.model import Model
+from serving.observing.later import Later
+from serving.observing.metrics import Metrics
+from serving.settings import Settings
+from serving.worker_lanes import WorkerLanes
 from tests.serving.batches import Clock, Gate, broken, job_of, open_model, some_images
 
 
@@ -37,13 +44,15 @@ class Computing:
         return self._logits(images)
 
 
-@pytest.mark.parametrize("idle", [1, 2])
+@pytest.mark.parametrize(
+    ("count", "jobs", "following"), [(2, 3, [3]), (3, 3, [3]), (3, MOST_JOBS + 3, [3, MOST_JOBS])]
+)
 def test_a_batch_grows_until_the_one_before_has_been_computed(
-    model: Model, monkeypatch: pytest.MonkeyPatch, idle: int
+    model: Model, monkeypatch: pytest.MonkeyPatch, count: int, jobs: int, following: list[int]
 ) -> None:
     sizes: list[int] = []
     computing = Computing(model, monkeypatch)
-    threads = BatchThreads("test", threads=1 + idle, at_once=lambda _: 1, on_batch=sizes.append)
+    threads = BatchThreads("test", threads=count, at_once=lambda _: 1, on_batch=sizes.append)
     futures = [threads.submit(job_of(model))]
     assert computing.entered.acquire(timeout=60)
     decoded = threading.Semaphore(0)
@@ -52,37 +61,14 @@ def test_a_batch_grows_until_the_one_before_has_been_computed(
         decoded.release()
         return some_images(model, 0)
 
-    for _ in range(3):
+    for _ in range(jobs):
         futures.append(threads.submit(job_of(model, images=decode)))
         # While the one before is computed.
         assert decoded.acquire(timeout=60)
-    computing.release.release(2)
+    computing.release.release(1 + len(following))
     assert all(future.result(60) is not None for future in futures)
     threads.close()
-    assert (sizes, computing.most) == ([1, 3], 1)
-
-
-def test_a_batch_that_is_full_leaves_the_others_to_the_next(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    computing = Computing(model, monkeypatch)
-    threads = BatchThreads("test", threads=3, at_once=lambda _: 1, on_batch=sizes.append)
-    futures = [threads.submit(job_of(model))]
-    assert computing.entered.acquire(timeout=60)
-    decoded = threading.Semaphore(0)
-
-    def decode() -> Floats:
-        decoded.release()
-        return some_images(model, 0)
-
-    for _ in range(MOST_JOBS + 3):
-        futures.append(threads.submit(job_of(model, images=decode)))
-        assert decoded.acquire(timeout=60)
-    computing.release.release(3)
-    assert all(future.result(60) is not None for future in futures)
-    threads.close()
-    assert (sorted(sizes), computing.most) == ([1, 3, MOST_JOBS], 1)
+    assert (sizes[0], sorted(sizes[1:]), computing.most) == (1, following, 1)
 
 
 def test_a_batch_does_not_grow_beyond_so_many_images(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,3 +164,20 @@ def test_a_batch_that_fails_leaves_its_turn_to_the_next(model: Model) -> None:
     assert threads.submit(job_of(model, images=broken)).exception(60) is not None
     assert threads.submit(job_of(model)).result(60) is not None
     threads.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "engine_threads", "at_once"),
+    [(1, 0, 1), (2, 0, 1), (8, 0, 1), (1, 1, 4), (2, 1, 2), (1, 8, 1)],
+)
+def test_as_many_batches_are_computed_at_once_as_have_cores(
+    monkeypatch: pytest.MonkeyPatch, models_dir: Path, workers: int, engine_threads: int, at_once: int
+) -> None:
+    monkeypatch.setattr("serving.models.engine_start.usable_cores", lambda: 4)
+    settings = Settings(models_dir=models_dir, workers=workers, engine_threads=engine_threads)
+    assert batches_at_once(settings) == at_once
+    lanes = WorkerLanes(settings, Metrics(), later=Later(), probes=1)
+    on_cpu, elsewhere = (cast(Model, SimpleNamespace(is_on_cpu=on_cpu)) for on_cpu in (True, False))
+    threads = cast(BatchThreads, lanes.classify._workers)
+    assert (threads._at_once(on_cpu), threads._at_once(elsewhere)) == (at_once, None)
+    lanes.close()
